@@ -1,0 +1,299 @@
+"""The composition root: a Config becomes store, engine, services and doors.
+
+Nothing else constructs them, and nothing but wiring is done here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from flightmesh.build.catalog import find_products, load_catalog
+from flightmesh.build.check import check_product
+from flightmesh.build.pipeline import BuildBounds
+from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.catalog.store import Store
+from flightmesh.config import Config, check_listener, signing_key
+from flightmesh.engine.duckdb import DuckDBEngine, engine_version
+from flightmesh.engine.workshop import Bounds
+from flightmesh.flight.actions import Services
+from flightmesh.flight.metadata import MetadataAnswers
+from flightmesh.flight.middleware import SessionMiddlewareFactory
+from flightmesh.flight.server import FlightServer, Listener
+from flightmesh.flight.watcher import Watcher
+from flightmesh.flightsql.handles import Signer
+from flightmesh.flightsql.sqlinfo import default_sql_info
+from flightmesh.planner.pipeline import Planner
+from flightmesh.service import accounts
+from flightmesh.service.admission import Admission
+from flightmesh.service.authn import Authn
+from flightmesh.service.bindings import Bindings
+from flightmesh.service.control import Control
+from flightmesh.service.generations import Generations
+from flightmesh.service.node import Node, record_of
+from flightmesh.service.products import Products
+from flightmesh.service.queries import Queries
+from flightmesh.service.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 5.0
+_CUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A server that answers: its address, what it serves, what it cannot serve and why, and how long the start took."""
+
+    uri: str
+    products: tuple[str, ...]
+    tables: tuple[str, ...]
+    unavailable: Mapping[str, str]
+    seconds: float
+    anonymous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What ``check`` found in one product folder."""
+
+    folder: Path
+    product: str | None
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
+    ports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A server that answers, with what its operator may do to it."""
+
+    server: FlightServer
+    node: Node
+    watcher: Watcher
+    ready: Ready
+    drain_s: float
+
+    def stop(self) -> bool:
+        """Refuses new calls, lets running ones end, cuts those that outstay ``drain_s``; whether all ended."""
+        draining = threading.Thread(target=self.server.shutdown, name="flightmesh-drain", daemon=True)
+        draining.start()
+        draining.join(self.drain_s)
+        if draining.is_alive():
+            self.watcher.cut_all()
+            draining.join(_CUT_S)
+        return not draining.is_alive()
+
+
+@contextmanager
+def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[Application]:
+    """A server that answers while the block runs; the caller stops it."""
+    started = time.monotonic()
+    check_listener(config)
+    # What pyarrow sends of an exception to a client is its traceback; this leaves one line of it (flight/status.py).
+    sys.tracebacklimit = 0
+    with ExitStack() as closing:
+        store = closing.enter_context(Store(config.state))
+        engine = _engine(config)
+        closing.callback(engine.close)
+        watcher = Watcher(poll_s=config.limits.cancel_poll_s, stall_s=config.limits.stream_stall_s)
+        closing.callback(watcher.close)
+        application = _wire(config, store, engine, watcher, on_progress, started)
+        yield application
+
+
+def serve(config: Config, *, on_progress: Callable[[str], None], on_ready: Callable[[Ready], None]) -> int:
+    """Serves until SIGTERM or SIGINT; SIGHUP reloads. Returns the process's exit code."""
+    stop, wake = threading.Event(), threading.Event()
+    reload = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        (reload if number == signal.SIGHUP else stop).set()
+        wake.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    with running(config, on_progress=on_progress) as application:
+        on_ready(application.ready)
+        while not stop.is_set():
+            wake.wait(SWEEP_S)
+            wake.clear()
+            if reload.is_set():
+                reload.clear()
+                application.node.reload()
+            application.node.sweep()
+        if not application.stop():
+            log.error("serve.stop: calls are still running; leaving them")
+            logging.shutdown()
+            os._exit(0)
+    return 0
+
+
+def check(folders: Sequence[Path]) -> list[CheckResult]:
+    """What is wrong with the products in these folders, without reading their data."""
+    results = []
+    for folder in find_products(folders):
+        report = check_product(folder)
+        results.append(
+            CheckResult(
+                folder,
+                report.product,
+                tuple(map(str, report.problems)),
+                tuple(map(str, report.notices)),
+                tuple(report.ports),
+            )
+        )
+    return results
+
+
+def request_reload(state: Path, *, timeout_s: float) -> str:
+    """Makes the server that runs on the state directory reload; a line that says what it serves now."""
+    record = Control(state).reload(timeout_s)
+    failed = "".join(f"; {name} is unavailable: {reason}" for name, reason in record.unavailable.items())
+    return f"Serving generation {record.generation[:12]}: {', '.join(record.products) or 'no product'}{failed}"
+
+
+def add_user(config_file: Path, name: str, roles: Sequence[str], password: str, *, replace: bool = False) -> None:
+    """Adds a user to the config file."""
+    accounts.add_user(config_file, name, roles, password, replace=replace)
+
+
+def remove_user(config_file: Path, name: str) -> None:
+    """Removes a user and the user's tokens from the config file."""
+    accounts.remove_user(config_file, name)
+
+
+def create_token(config_file: Path, name: str, expires: str | None) -> str:
+    """A new API token of the user; its text is shown this once."""
+    return accounts.create_token(config_file, name, None if expires is None else accounts.parse_duration(expires))
+
+
+def revoke_token(config_file: Path, token: str) -> str:
+    """Revokes a token by its id or its text; the id."""
+    return accounts.revoke_token(config_file, token)
+
+
+def _wire(
+    config: Config,
+    store: Store,
+    engine: DuckDBEngine,
+    watcher: Watcher,
+    on_progress: Callable[[str], None],
+    started: float,
+) -> Application:
+    limits, clock, key = config.limits, time.time, signing_key(config)
+    signer = Signer(key)
+
+    def load(previous: Snapshot | None) -> Snapshot:
+        folders, bounds = find_products(config.products), _build_bounds(config)
+        with store.building():
+            loaded = load_catalog(folders, store, _progress(on_progress), previous=previous, bounds=bounds)
+            store.publish(loaded)
+        return loaded
+
+    snapshot = load(None)
+    generations = Generations(
+        snapshot, mask_key=key, limits=limits, clock=clock, on_lease=store.lease, find=store.load
+    )
+    planner = Planner(limits, generations.twin)
+    queries = Queries(
+        generations=generations,
+        planner=planner,
+        engine=engine,
+        admission=Admission(limits),
+        bindings=Bindings(limits, clock),
+        signer=signer,
+        limits=limits,
+        clock=clock,
+    )
+    products = Products(generations, planner, limits)
+    authn = Authn(
+        config.accounts,
+        allows_anonymous=config.allows_anonymous,
+        signer=signer,
+        limits=limits,
+        config_file=config.config_file,
+    )
+    server = FlightServer(
+        _listener(config),
+        queries=queries,
+        services=Services(queries, products),
+        metadata=MetadataAnswers(products, _server_info()),
+        middleware=SessionMiddlewareFactory(authn, Sessions(limits)),
+        watcher=watcher,
+        limits=limits,
+    )
+    uri = f"{'grpc+tls' if config.has_tls else 'grpc'}://{_host(config.host)}:{server.port}"
+
+    def forget(surfaces: Collection[str]) -> None:
+        planner.forget(surfaces)
+        engine.retire(surfaces)
+
+    node = Node(
+        store=store,
+        generations=generations,
+        load=load,
+        forget=forget,
+        control=Control(config.state),
+        record=record_of(snapshot, pid=os.getpid(), uri=uri),
+    )
+    node.start()
+    ready = Ready(
+        uri=uri,
+        products=tuple(sorted(map(str, snapshot.products))),
+        tables=tuple(
+            f"{name}.{port}" for name, product in sorted(snapshot.products.items()) for port in product.ports
+        ),
+        unavailable={str(name): entry.reason for name, entry in snapshot.unavailable.items()},
+        seconds=round(time.monotonic() - started, 3),
+        anonymous=config.allows_anonymous,
+    )
+    return Application(server, node, watcher, ready, limits.drain_s)
+
+
+def _progress(tell: Callable[[str], None]) -> Callable[[str, str], None]:
+    return lambda product, text: tell(f"{product}: {text}")
+
+
+def _engine(config: Config) -> DuckDBEngine:
+    return DuckDBEngine(
+        threads=config.threads,
+        memory_bytes=config.memory_limit,
+        spill=config.state / "spill",
+        spill_bytes=config.limits.spill_bytes_max,
+        instances_max=config.limits.engine_instances_max,
+    )
+
+
+def _build_bounds(config: Config) -> BuildBounds:
+    return BuildBounds(workshop=Bounds(threads=config.threads, memory_bytes=config.memory_limit), limits=config.limits)
+
+
+def _listener(config: Config) -> Listener:
+    tls = None
+    if config.tls_certificate is not None and config.tls_key is not None:
+        tls = (config.tls_certificate.read_bytes(), config.tls_key.read_bytes())
+    return Listener(f"{'grpc+tls' if tls else 'grpc'}://{_host(config.host)}:{config.port}", tls)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def _server_info() -> Mapping[object, object]:
+    return default_sql_info(
+        server_version=importlib.metadata.version("flightmesh"),
+        duckdb_version=engine_version(),
+        arrow_version=pa.__version__,
+    )

@@ -1,0 +1,134 @@
+"""A whole catalogue from the products' folders: what loads is served, what fails answers why."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flightmesh.build.identity import generation_id
+from flightmesh.build.pipeline import BuildBounds, Progress, build_product
+from flightmesh.catalog.snapshot import ProductSnapshot, Snapshot, Unavailable
+from flightmesh.catalog.store import Store
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import ProductName
+from flightmesh.product.manifest import MANIFEST, Examination, examine
+from flightmesh.product.model import Bundle, DataProduct
+from flightmesh.product.problems import ProductProblems
+
+_log = logging.getLogger("flightmesh.build")
+_NAME = re.compile(rb"^product:\s*[\"']?([a-z0-9_]+\.[a-z0-9_]+)", re.MULTILINE)
+
+
+def find_products(paths: Iterable[Path]) -> list[Path]:
+    """The folders that are products, or lie one level below the paths and are; sorted within each path, each once.
+
+    INVALID for a path that is no folder or holds no product.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        inside = [path] if (path / MANIFEST).is_file() else sorted(m.parent for m in path.glob(f"*/{MANIFEST}"))
+        if not inside:
+            fact = "holds no product" if path.is_dir() else "is not a folder"
+            raise FlightmeshError(
+                ErrorCode.INVALID, f"{path} {fact}.", hint=f"A product is a folder with a {MANIFEST}."
+            )
+        found |= dict.fromkeys(folder.resolve() for folder in inside)
+    return list(found)
+
+
+def load_catalog(
+    folders: Sequence[Path],
+    store: Store,
+    progress: Progress,
+    *,
+    previous: Snapshot | None = None,
+    bounds: BuildBounds | None = None,
+) -> Snapshot:
+    """The next generation, not yet published: every product that loads, and every other one with the reason.
+
+    ``previous`` lends its manifest to a product whose own cannot be read now, so that it stays hidden from whom it was
+    hidden. Call it, and publish, within ``store.building()``.
+    """
+    found = [examine(folder) for folder in folders]
+    names = [_name_of(examination) for examination in found]
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    products: dict[ProductName, ProductSnapshot] = {}
+    unavailable: dict[ProductName, Unavailable] = {}
+    for examination, name in zip(found, names, strict=True):
+        if name is None:
+            progress(examination.folder.name, f"left out: {_refusal(examination).message}")
+            continue
+        outcome = (
+            _Failure("Several folders define this product.")
+            if name in twice
+            else _load(examination, store, progress, bounds)
+        )
+        if isinstance(outcome, ProductSnapshot):
+            products[name] = outcome
+        else:
+            progress(str(name), f"unavailable: {outcome.reason} {outcome.detail or ''}".rstrip())
+            manifest = examination.product or _manifest_before(previous, name)
+            unavailable[name] = Unavailable(name, outcome.reason, manifest)
+    ids = {str(name): (product.bundle_id, product.snapshot_id) for name, product in products.items()}
+    reasons = {str(name): failure.reason for name, failure in unavailable.items()}
+    return Snapshot(generation_id(ids, reasons), products, unavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a product cannot be served: the reason for clients; the detail, which may quote data, for the operator."""
+
+    reason: str
+    detail: str | None = None
+
+
+def _load(
+    found: Examination, store: Store, progress: Progress, bounds: BuildBounds | None
+) -> ProductSnapshot | _Failure:
+    try:
+        if found.problems or found.product is None:
+            raise _refusal(found)
+        bundle = Bundle(found.folder, found.product, found.contracts, found.document, found.notices)
+        return build_product(bundle, state=store.state, progress=progress, bounds=bounds)
+    except ProductProblems as problems:
+        return _Failure(problems.message, "\n".join(["All of them:", str(problems)]))
+    except FlightmeshError as error:
+        return _Failure(error.message, error.hint)
+    except OSError as error:
+        _log.exception("a product cannot be loaded")
+        return _Failure("A file could not be read or written.", error.strerror)
+    except Exception:
+        # A door: whatever is wrong with one product, the others must be served.
+        _log.exception("a product cannot be loaded")
+        return _Failure("Loading it failed inside the server.", "The log has the details.")
+
+
+def _refusal(found: Examination) -> ProductProblems:
+    return ProductProblems(found.problems)
+
+
+def _name_of(found: Examination) -> ProductName | None:
+    """The product's name, also where the manifest as a whole cannot be read; None when it cannot be told."""
+    text: object = found.document.value.get("product") if found.document is not None else None
+    if found.document is None:
+        try:
+            match = _NAME.search((found.folder / MANIFEST).read_bytes())
+        except OSError:
+            return None
+        text = match[1].decode() if match else None
+    try:
+        return ProductName.parse(text) if isinstance(text, str) else None
+    except FlightmeshError:
+        return None
+
+
+def _manifest_before(previous: Snapshot | None, name: ProductName) -> DataProduct | None:
+    if previous is None:
+        return None
+    if name in previous.products:
+        return previous.products[name].product
+    return previous.unavailable[name].product if name in previous.unavailable else None

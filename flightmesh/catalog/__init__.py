@@ -1,0 +1,1 @@
+"""What exists, and where it lies: immutable snapshots, and the store that publishes them."""

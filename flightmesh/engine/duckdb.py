@@ -1,0 +1,223 @@
+"""DuckDB as an engine: one locked, immutable instance per Surface, one cursor per execution.
+
+An instance is opened, given its files read-only, given its public views, and locked; it never changes afterwards. It
+is closed when it is retired and its last execution has ended. Nothing here knows whose data it runs: it runs the plan
+it is handed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from flightmesh.engine.base import Execution, InstanceSpec, Plan
+from flightmesh.engine.diagnosis import runtime_error
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import literal, quote
+
+log = logging.getLogger(__name__)
+
+# Set before the lock. TimeZone: TIMESTAMP WITH TIME ZONE must not depend on the machine.
+_SETTINGS = (
+    "SET TimeZone = 'UTC'",
+    "SET python_enable_replacements = false",
+    "SET autoload_known_extensions = false",
+    "SET autoinstall_known_extensions = false",
+    "SET allow_community_extensions = false",
+    "SET enable_logging = false",
+)
+_LOCK = ("SET enable_external_access = false", "SET lock_configuration = true")
+
+
+@dataclass(slots=True)
+class _Instance:
+    """An open database with the number of executions that hold it."""
+
+    connection: duckdb.DuckDBPyConnection | None = None
+    users: int = 0
+    is_retired: bool = False
+    ready: threading.Event = field(default_factory=threading.Event)
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+
+
+def engine_version() -> str:
+    """DuckDB's version, as in ``2.0.0``."""
+    return duckdb.__version__
+
+
+class DuckDBEngine:
+    """Runs plans on locked instances. Safe to call from many threads."""
+
+    def __init__(self, *, threads: int, memory_bytes: int, spill: Path, spill_bytes: int, instances_max: int) -> None:
+        self._config = {
+            "threads": str(threads),
+            "memory_limit": f"{memory_bytes}B",
+            "temp_directory": str(spill),
+            "max_temp_directory_size": f"{spill_bytes}B",
+        }
+        self._instances_max = instances_max
+        self._instances: OrderedDict[str, _Instance] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def execute(self, plan: Plan) -> Execution:
+        """The running statement as a stream of batches; closing it gives back cursor and instance."""
+        instance = self._acquire(plan.instance)
+        try:
+            assert instance.connection is not None, "an acquired instance is open"
+            cursor = instance.connection.cursor()
+            try:
+                reader = _start(cursor, plan)
+            except BaseException:
+                cursor.close()
+                raise
+        except BaseException:
+            self._release(instance)
+            raise
+        return Execution(reader, cursor.interrupt, _Closer(self, instance, cursor, reader), _explain)
+
+    def warm(self, spec: InstanceSpec) -> None:
+        """Opens the instance so that the first statement on it does not wait."""
+        self._release(self._acquire(spec))
+
+    def retire(self, keys: Collection[str]) -> None:
+        """Closes these instances, each as soon as its last execution has ended."""
+        with self._lock:
+            retired = [self._instances.pop(key) for key in keys if key in self._instances]
+        for instance in retired:
+            self._retire(instance)
+
+    def close(self) -> None:
+        """Retires every instance."""
+        with self._lock:
+            keys = tuple(self._instances)
+        self.retire(keys)
+
+    @property
+    def running(self) -> int:
+        """How many executions are open now."""
+        with self._lock:
+            return sum(instance.users for instance in self._instances.values())
+
+    def _acquire(self, spec: InstanceSpec) -> _Instance:
+        """The instance with one more user. The first caller opens it, outside the lock; the others wait for it."""
+        with self._lock:
+            instance = self._instances.get(spec.key)
+            opens = instance is None
+            if instance is None:
+                instance = self._instances[spec.key] = _Instance()
+            self._instances.move_to_end(spec.key)
+            instance.users += 1
+            surplus = self._surplus()
+        for old in surplus:
+            self._retire(old)
+        if opens:
+            self._open(spec, instance)
+        instance.ready.wait()
+        if instance.connection is None:
+            self._release(instance)
+            raise FlightmeshError(ErrorCode.UNAVAILABLE, "The data files cannot be opened.", hint="Try again later.")
+        return instance
+
+    def _open(self, spec: InstanceSpec, instance: _Instance) -> None:
+        """Opens the instance, or leaves its connection None and forgets it, so that the next caller tries anew."""
+        try:
+            instance.connection = _locked(spec, self._config)
+        except duckdb.Error:
+            log.exception("engine.open.failed key=%s", spec.key)
+            with self._lock:
+                self._instances.pop(spec.key, None)
+        finally:
+            instance.ready.set()
+
+    def _surplus(self) -> list[_Instance]:
+        """The longest unused instances over the bound; called under the lock."""
+        idle = [key for key, instance in self._instances.items() if instance.users == 0]
+        return [self._instances.pop(key) for key in idle[: max(0, len(self._instances) - self._instances_max)]]
+
+    def _retire(self, instance: _Instance) -> None:
+        with self._lock:
+            instance.is_retired = True
+            is_free = instance.users == 0
+        if is_free:
+            instance.close()
+
+    def _release(self, instance: _Instance) -> None:
+        with self._lock:
+            instance.users -= 1
+            is_last = instance.is_retired and instance.users == 0
+        if is_last:
+            instance.close()
+
+
+class _Closer:
+    """Gives back what an execution holds, exactly once."""
+
+    def __init__(
+        self,
+        engine: DuckDBEngine,
+        instance: _Instance,
+        cursor: duckdb.DuckDBPyConnection,
+        reader: pa.RecordBatchReader,
+    ) -> None:
+        self._held: tuple[DuckDBEngine, _Instance, duckdb.DuckDBPyConnection, pa.RecordBatchReader] | None = (
+            engine,
+            instance,
+            cursor,
+            reader,
+        )
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            held, self._held = self._held, None
+        if held is not None:
+            engine, instance, cursor, reader = held
+            cursor.interrupt()
+            reader.close()
+            cursor.close()
+            engine._release(instance)
+
+
+def _explain(error: Exception) -> FlightmeshError:
+    """What the stream raised, in words fit for a client; the whole goes to the log."""
+    failure = runtime_error(str(error))
+    level = logging.ERROR if failure.code is ErrorCode.INTERNAL else logging.DEBUG
+    log.log(level, "engine.stream.failed", exc_info=error)
+    return failure
+
+
+def _locked(spec: InstanceSpec, config: dict[str, str]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=dict(config))
+    try:
+        for statement in _SETTINGS:
+            connection.execute(statement)
+        for attachment in spec.attachments:
+            connection.execute(f"ATTACH {literal(str(attachment.path))} AS {quote(attachment.alias)} (READ_ONLY)")
+        for statement in (*spec.ddl, *_LOCK):
+            connection.execute(statement)
+    except duckdb.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _start(cursor: duckdb.DuckDBPyConnection, plan: Plan) -> pa.RecordBatchReader:
+    """The statement's stream. Errors of binding cannot come here (the twin bound the text); those of running can."""
+    try:
+        if plan.search_path:
+            # Needed per cursor: DuckDB does not hand the search path on to cursors. Allowed after the lock.
+            cursor.execute(f"SET search_path = {literal(','.join(plan.search_path))}")
+        return cursor.sql(plan.sql, params=list(plan.parameters) or None).to_arrow_reader(plan.batch_rows)
+    except duckdb.Error as error:
+        failure = _explain(error)
+    raise failure

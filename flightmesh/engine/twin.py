@@ -1,0 +1,189 @@
+"""The schema-only twin of a Surface: public names over empty tables, bound through DuckDB's C API.
+
+A statement is *prepared* here as the user wrote it, never executed: the answer is its result schema, its parameters'
+types, and its errors in public names, from a database in which nothing hidden exists. DuckDB's Python API tells no
+parameter types; the C API, exported by the same shared library, does (``docs/decisions/0004``). All calls of one twin
+run under its lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import _duckdb
+import pyarrow as pa
+
+from flightmesh.engine.diagnosis import binding_error
+from flightmesh.errors import ErrorCode, FlightmeshError
+
+_LIBRARY = ctypes.CDLL(_duckdb.__file__)
+_UNRESOLVED = frozenset({0, 27, 34, 35, 36})  # INVALID, UNKNOWN/ANY and literals: types the binder has not settled.
+_VARCHAR, _SQLNULL = 17, 36
+_ARROW_SCHEMA_BYTES = 72  # sizeof(struct ArrowSchema) of the Arrow C data interface on 64-bit platforms.
+_RESULT_BYTES = 256  # More than sizeof(duckdb_result); the struct is opaque to us.
+
+
+def _declare() -> None:
+    """Tell ctypes the return types that are not int, and that handles are pointers."""
+    for name in ("duckdb_nparams", "duckdb_prepared_statement_column_count"):
+        getattr(_LIBRARY, name).restype = ctypes.c_uint64
+    for name in (
+        "duckdb_parameter_name",
+        "duckdb_prepared_statement_column_name",
+        "duckdb_param_logical_type",
+        "duckdb_prepared_statement_column_logical_type",
+        "duckdb_create_logical_type",
+        "duckdb_to_arrow_schema",
+    ):
+        getattr(_LIBRARY, name).restype = ctypes.c_void_p
+    for name in ("duckdb_prepare_error", "duckdb_result_error", "duckdb_error_data_message"):
+        getattr(_LIBRARY, name).restype = ctypes.c_char_p
+    _LIBRARY.duckdb_error_data_has_error.restype = ctypes.c_bool
+
+
+_declare()
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What binding tells: the result schema (None while it hangs on a parameter's type) and one field per parameter,
+    in order.
+
+    ``parameters`` are fields named as the statement names them; a type the plan leaves open is reported as utf8,
+    never as null. ``is_open`` says for each parameter whether its type was left open.
+    """
+
+    schema: pa.Schema | None
+    parameters: pa.Schema
+    is_open: tuple[bool, ...]
+
+
+class Twin:
+    """One twin. Closed by ``close``; an unclosed twin frees its database when it is collected."""
+
+    def __init__(self, ddl: Sequence[str]) -> None:
+        self._lock = threading.Lock()
+        self._database, self._connection, self._options = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+        self._search_path: tuple[str, ...] = ()
+        if _LIBRARY.duckdb_open(None, ctypes.byref(self._database)):
+            raise FlightmeshError(ErrorCode.UNAVAILABLE, "The binder cannot start.")
+        _LIBRARY.duckdb_connect(self._database, ctypes.byref(self._connection))
+        for statement in (
+            "SET TimeZone = 'UTC'",
+            "SET threads = 1",
+            *ddl,
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._run(statement)
+        _LIBRARY.duckdb_connection_get_arrow_options(self._connection, ctypes.byref(self._options))
+
+    def bind(self, sql: str, *, search_path: tuple[str, ...] = ()) -> Bound:
+        """The statement's schemas; INVALID with position and nearest name when it does not bind."""
+        with self._lock:
+            if not self._connection:
+                raise FlightmeshError(ErrorCode.UNAVAILABLE, "The binder is closed.")
+            if search_path != self._search_path:
+                self._run(f"SET search_path = '{','.join(search_path)}'".replace('"', ""))
+                self._search_path = search_path
+            with self._prepared(sql) as statement:
+                return self._describe(statement)
+
+    def close(self) -> None:
+        """Frees the database; later calls of ``bind`` are refused."""
+        with self._lock:
+            if self._connection:
+                _LIBRARY.duckdb_destroy_arrow_options(ctypes.byref(self._options))
+                _LIBRARY.duckdb_disconnect(ctypes.byref(self._connection))
+                _LIBRARY.duckdb_close(ctypes.byref(self._database))
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _run(self, sql: str) -> None:
+        result = (ctypes.c_char * _RESULT_BYTES)()
+        failed = _LIBRARY.duckdb_query(self._connection, sql.encode(), ctypes.byref(result))
+        message = (_LIBRARY.duckdb_result_error(ctypes.byref(result)) or b"").decode() if failed else ""
+        _LIBRARY.duckdb_destroy_result(ctypes.byref(result))
+        if failed:
+            raise AssertionError(f"The twin's own statement failed: {message}")
+
+    @contextmanager
+    def _prepared(self, sql: str) -> Iterator[ctypes.c_void_p]:
+        statement = ctypes.c_void_p()
+        failed = _LIBRARY.duckdb_prepare(self._connection, sql.encode(), ctypes.byref(statement))
+        try:
+            if failed:
+                message = (_LIBRARY.duckdb_prepare_error(statement) or b"").decode(errors="replace")
+                raise binding_error(sql, message)
+            yield statement
+        finally:
+            _LIBRARY.duckdb_destroy_prepare(ctypes.byref(statement))
+
+    def _describe(self, statement: ctypes.c_void_p) -> Bound:
+        columns = range(_LIBRARY.duckdb_prepared_statement_column_count(statement))
+        parameters = range(1, _LIBRARY.duckdb_nparams(statement) + 1)
+        open_columns = [_LIBRARY.duckdb_prepared_statement_column_type(statement, _index(i)) in (0,) for i in columns]
+        open_parameters = [_LIBRARY.duckdb_param_type(statement, _index(i)) in _UNRESOLVED for i in parameters]
+        schema = None
+        if not any(open_columns):
+            schema = self._arrow(
+                [_text(_LIBRARY.duckdb_prepared_statement_column_name(statement, _index(i))) for i in columns],
+                [_LIBRARY.duckdb_prepared_statement_column_logical_type(statement, _index(i)) for i in columns],
+            )
+        return Bound(
+            schema,
+            self._arrow(
+                [_text(_LIBRARY.duckdb_parameter_name(statement, _index(i))) for i in parameters],
+                [
+                    _LIBRARY.duckdb_create_logical_type(_VARCHAR)
+                    if is_open
+                    else _LIBRARY.duckdb_param_logical_type(statement, _index(i))
+                    for i, is_open in zip(parameters, open_parameters, strict=True)
+                ],
+            ),
+            tuple(open_parameters),
+        )
+
+    def _arrow(self, names: list[str], types: list[int]) -> pa.Schema:
+        """The Arrow schema that the engine's stream of these columns has; frees the logical types."""
+        handles = (ctypes.c_void_p * len(types))(*types)
+        texts = (ctypes.c_char_p * len(names))(*[name.encode() for name in names])
+        out = (ctypes.c_char * _ARROW_SCHEMA_BYTES)()
+        try:
+            error = ctypes.c_void_p(
+                _LIBRARY.duckdb_to_arrow_schema(self._options, handles, texts, _index(len(names)), ctypes.byref(out))
+            )
+            failed = bool(error) and _LIBRARY.duckdb_error_data_has_error(error)
+            _LIBRARY.duckdb_destroy_error_data(ctypes.byref(error))
+        finally:
+            for handle in types:
+                _LIBRARY.duckdb_destroy_logical_type(ctypes.byref(ctypes.c_void_p(handle)))
+        if failed:
+            raise FlightmeshError(
+                ErrorCode.UNSUPPORTED, "A column's type has no Arrow form.", hint="Cast it to VARCHAR."
+            )
+        schema = pa.Schema._import_from_c(ctypes.addressof(out))
+        # ENUMs leave the server as text: several stock drivers show a dictionary's index instead of its value.
+        return pa.schema([_plain(field) for field in schema])
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
+
+def _index(value: int) -> ctypes.c_uint64:
+    return ctypes.c_uint64(value)
+
+
+def _text(pointer: int | None) -> str:
+    """A C string of DuckDB's as text; frees it."""
+    if not pointer:
+        return ""
+    text = (ctypes.cast(pointer, ctypes.c_char_p).value or b"").decode(errors="replace")
+    _LIBRARY.duckdb_free(ctypes.c_void_p(pointer))
+    return text

@@ -1,0 +1,1 @@
+"""The Flight door: bytes of the protocol in, calls of the service, bytes out."""

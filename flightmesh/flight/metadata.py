@@ -1,0 +1,82 @@
+"""Answers to the metadata commands: the catalogue as the caller may see it, in the result schemas of Flight SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from flightmesh.flightsql import messages as m
+from flightmesh.flightsql import metadata, sqlinfo, xdbc
+from flightmesh.flightsql.metadata import TableEntry, describe_field
+from flightmesh.flightsql.sqlinfo import SqlInfo
+from flightmesh.service.products import Products, TableDescription
+from flightmesh.service.sessions import Session
+
+TABLE_TYPE = "TABLE"
+
+
+class MetadataAnswers:
+    """One builder per metadata command."""
+
+    def __init__(self, products: Products, server_info: Mapping[SqlInfo, sqlinfo.Value]) -> None:
+        self._products = products
+        self._server_info = server_info
+
+    def answers(self, command: object) -> bool:
+        """Whether the message is a metadata command."""
+        return type(command) in _BUILDERS
+
+    def schema(self, command: Any) -> pa.Schema:  # Any: one of the classes of _BUILDERS
+        """The schema of the command's result."""
+        return metadata.schema_of(command)
+
+    def table(self, session: Session, command: Any) -> pa.Table:  # Any: one of the classes of _BUILDERS
+        """The command's result for this caller."""
+        return _BUILDERS[type(command)](self, session, command)
+
+    def entries(self, session: Session) -> Sequence[TableEntry]:
+        """The visible ports as Flight SQL describes tables."""
+        return [_entry(described) for described in self._products.described(session)]
+
+    def info(self, command: m.CommandGetSqlInfo) -> pa.Table:
+        """What the server says of itself."""
+        return sqlinfo.sql_info(self._server_info, command.info)
+
+
+def _entry(described: TableDescription) -> TableEntry:
+    table = described.table
+    fields = [
+        describe_field(
+            column.name,
+            field.type,
+            table=table.name,
+            nullable=column.is_nullable,
+            ordinal=ordinal,
+            type_name=column.sql_type,
+            remarks=column.contract.description if column.contract else None,
+            unit=column.contract.unit if column.contract else None,
+            classification=column.contract.classification if column.contract else None,
+        )
+        for ordinal, (column, field) in enumerate(zip(table.columns, described.schema, strict=True), start=1)
+    ]
+    remarks = " ".join(filter(None, (table.description, f"Grain: {table.grain}." if table.grain else None))) or None
+    return TableEntry(table.name, TABLE_TYPE, pa.schema(fields), table.primary_key, remarks)
+
+
+_Builder = Callable[[MetadataAnswers, Session, Any], pa.Table]
+
+_BUILDERS: Mapping[type, _Builder] = {
+    m.CommandGetCatalogs: lambda self, session, _: metadata.catalogs(self.entries(session)),
+    m.CommandGetDbSchemas: lambda self, session, command: metadata.db_schemas(self.entries(session), command),
+    m.CommandGetTables: lambda self, session, command: metadata.tables(self.entries(session), command),
+    m.CommandGetTableTypes: lambda _self, _session, _command: metadata.table_types([TABLE_TYPE]),
+    m.CommandGetPrimaryKeys: lambda self, session, command: metadata.primary_keys(self.entries(session), command),
+    # Contracts declare no foreign keys yet: the answers are empty and well-formed.
+    m.CommandGetExportedKeys: lambda _self, _session, _command: metadata.foreign_keys(),
+    m.CommandGetImportedKeys: lambda _self, _session, _command: metadata.foreign_keys(),
+    m.CommandGetCrossReference: lambda _self, _session, _command: metadata.foreign_keys(),
+    m.CommandGetSqlInfo: lambda self, _session, command: self.info(command),
+    m.CommandGetXdbcTypeInfo: lambda _self, _session, command: xdbc.xdbc_type_info(command.data_type),
+}

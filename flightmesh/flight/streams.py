@@ -1,0 +1,83 @@
+"""Record batches on their way out: sized for every client, owned by a generator that gives back all it holds however
+it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from flightmesh.config import Limits
+from flightmesh.engine.base import Execution
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.flight.status import guarded_stream
+from flightmesh.flight.watcher import Watched, Watcher
+from flightmesh.service.queries import Running
+
+
+def data_stream(
+    running: Running, context: fl.ServerCallContext, *, watcher: Watcher, limits: Limits
+) -> fl.FlightDataStream:
+    """The result as a Flight stream. Nothing is acquired before the first batch is asked for."""
+    batches = guarded_stream(_batches(running, context, watcher, limits), "do_get")
+    return fl.GeneratorStream(running.schema, batches)
+
+
+def table_stream(table: pa.Table) -> fl.FlightDataStream:
+    """A small table that is complete in memory."""
+    return fl.RecordBatchStream(table)
+
+
+def sized(batch: pa.RecordBatch, bytes_max: int) -> Iterator[pa.RecordBatch]:
+    """The batch in slices of about equal rows, each within the bound; a single row over the bound goes alone."""
+    size = batch.nbytes
+    if size <= bytes_max or batch.num_rows <= 1:
+        yield batch
+        return
+    rows = max(1, batch.num_rows * bytes_max // size)
+    for start in range(0, batch.num_rows, rows):
+        part = batch.slice(start, rows)
+        # Rows differ in size: a slice may still be over the bound.
+        if part.nbytes > bytes_max and part.num_rows < batch.num_rows:
+            yield from sized(part, bytes_max)
+        else:
+            yield part
+
+
+def _batches(
+    running: Running, context: fl.ServerCallContext, watcher: Watcher, limits: Limits
+) -> Iterator[pa.RecordBatch]:
+    with running.open() as executions, watcher.watch(context, limits.query_timeout_s) as watched:
+        for execution in executions:
+            watched.cancels(execution.cancel)
+            for batch in _read(execution, running.schema, watched):
+                for part in sized(batch, limits.batch_bytes_max):
+                    with watched.sending():
+                        yield part
+
+
+def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator[pa.RecordBatch]:
+    """The execution's batches under the schema that was promised."""
+    if execution.reader.schema.names != schema.names:
+        raise FlightmeshError(ErrorCode.INTERNAL, "The engine's columns are not those of the plan.")
+    while True:
+        try:
+            batch = execution.reader.read_next_batch()
+        except StopIteration:
+            return
+        except Exception as error:  # Whatever the engine raises in its stream: it tells what it means.
+            failure = watched.failure or execution.explain(error)
+        else:
+            yield batch if batch.schema.equals(schema) else _conformed(batch, schema)
+            continue
+        raise failure
+
+
+def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch with dictionaries decoded: clients get plain values."""
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -1,0 +1,154 @@
+"""The chain parse -> resolve -> guard -> route, with the plan cache around it.
+
+Nothing is executed here. Binding goes to a binder (the schema-only twin of the Surface), handed in by the composition
+root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from flightmesh.config import Limits
+from flightmesh.engine.base import InstanceSpec, Plan
+from flightmesh.engine.twin import Bound
+from flightmesh.names import quote
+from flightmesh.planner.cache import Cache
+from flightmesh.planner.guard import Guarded, guard
+from flightmesh.planner.parameters import bound_types, declared_types, order, typed_text
+from flightmesh.planner.resolve import Namespace, Path, not_found, resolve
+from flightmesh.planner.route import route
+from flightmesh.planner.statement import parse
+from flightmesh.planner.surface import Surface
+from flightmesh.sql.types import python_value
+
+STAGES = (parse, resolve, guard, route)
+
+
+class Binder(Protocol):
+    """Binds statements against the public names of one Surface."""
+
+    def bind(self, sql: str, *, search_path: tuple[str, ...] = ()) -> Bound: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An approved and bound statement, before anybody binds values.
+
+    ``schema`` is what the statement returns when every parameter has the type that the plan expects.
+    """
+
+    guarded: Guarded
+    schema: pa.Schema
+    parameters: pa.Schema
+    is_open: tuple[bool, ...]
+    search_path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A prepared statement whose parameters have types: the text to run, its result schema, the column of each
+    parameter.
+    """
+
+    prepared: Prepared
+    sql: str
+    schema: pa.Schema
+    columns: tuple[int, ...]
+
+
+class Planner:
+    """Plans statements against Surfaces. Safe to call from many threads; what it caches are hints."""
+
+    def __init__(self, limits: Limits, binder_of: Callable[[Surface], Binder]) -> None:
+        self._limits = limits
+        self._binder_of = binder_of
+        self._prepared: Cache[tuple[str, str, str | None, str | None], Prepared] = Cache(limits.plan_cache_entries_max)
+        self._typed: Cache[tuple[str, str, str | None, str | None, str], Typed] = Cache(limits.plan_cache_entries_max)
+
+    def prepare(
+        self, surface: Surface, text: str, *, catalog: str | None = None, schema: str | None = None
+    ) -> Prepared:
+        """The statement approved and bound; nothing is executed. Errors: those of the stages and of the binder."""
+        key = (surface.id, text, catalog, schema)
+        return self._prepared.get_or_make(key, lambda: self._prepare(surface, text, catalog, schema))
+
+    def typed(self, prepared: Prepared, bound: pa.Schema | None) -> Typed:
+        """The statement with its parameters typed as bound (None: as the plan expects them)."""
+        statement = prepared.guarded.resolved.statement
+        if not statement.survey.parameters and not bound:
+            return Typed(prepared, statement.text, prepared.schema, ())
+        declared = prepared.parameters
+        if bound is None:
+            columns, types = list(range(len(declared))), declared_types(declared)
+        else:
+            columns = order(bound, declared)
+            types = bound_types(pa.schema([bound.field(i) for i in columns]), declared, prepared.is_open)
+        return self._bind_typed(prepared, tuple(columns), types)
+
+    def plan(self, typed: Typed, values: pa.RecordBatch | None, row: int = 0) -> Plan:
+        """The plan of one row of bound values."""
+        bound = () if values is None else tuple(python_value(values.column(i)[row]) for i in typed.columns)
+        return route(typed.prepared.guarded, sql=typed.sql, values=bound, batch_rows=self._limits.batch_rows_max)
+
+    def forget(self, surfaces: Collection[str]) -> None:
+        """Drops the plans of Surfaces that are gone."""
+        self._prepared.discard(lambda key: key[0] in surfaces)
+        self._typed.discard(lambda key: key[0] in surfaces)
+
+    def _prepare(self, surface: Surface, text: str, catalog: str | None, schema: str | None) -> Prepared:
+        statement = parse(text, limits=self._limits)
+        guarded = guard(resolve(statement, surface.namespace, catalog=catalog, schema=schema), surface)
+        search_path = guarded.resolved.search_path
+        bound = self._binder_of(surface).bind(text, search_path=search_path)
+        described = bound.schema
+        if described is None:  # A result column hangs on a parameter's type: describe it with the expected types.
+            declared = typed_text(statement, bound.parameters.names, declared_types(bound.parameters))
+            described = self._binder_of(surface).bind(declared, search_path=search_path).schema
+            assert described is not None, "every parameter has a type, so every column has one"
+        return Prepared(guarded, described, bound.parameters, bound.is_open, search_path)
+
+    def _bind_typed(self, prepared: Prepared, columns: tuple[int, ...], types: Sequence[str]) -> Typed:
+        statement, surface = prepared.guarded.resolved.statement, prepared.guarded.surface
+        sql = typed_text(statement, prepared.parameters.names, types)
+
+        def make() -> Typed:
+            schema = self._binder_of(surface).bind(sql, search_path=prepared.search_path).schema
+            assert schema is not None, "every parameter has a type, so every column has one"
+            return Typed(prepared, sql, schema, columns)
+
+        catalog, name = ",".join(prepared.search_path), ",".join(map(str, columns))
+        return self._typed.get_or_make((surface.id, statement.text, catalog, name, sql), make)
+
+
+def select_all(surface: Surface, path: Path) -> str:
+    """The statement that reads the whole table of a path descriptor; NOT_FOUND when the Surface does not show it."""
+    for name in surface.tables:
+        if (name.catalog, name.schema, name.table) == path:
+            return f"SELECT * FROM {name.sql}"
+    for product in surface.namespace.unavailable:
+        if path[: len(product)] == product:
+            return f"SELECT * FROM {'.'.join(map(quote, path))}"  # Resolving it says why the product is unavailable.
+    raise not_found(".".join(path), surface.namespace)
+
+
+def model_references(sql: str, *, limits: Limits) -> tuple[Path, ...]:
+    """The relations that a model's SQL reads, as written, CTEs left out, each once."""
+    return tuple(dict.fromkeys(reference.path for reference in parse(sql, limits=limits).survey.relations))
+
+
+def plan_model(sql: str, *, relations: Collection[Path], limits: Limits) -> Plan:
+    """The plan of a model's SQL in the workshop of its product, where exactly these relations exist."""
+    surface = Surface(
+        id="workshop",
+        generation="",
+        tables={},
+        namespace=Namespace(paths=tuple(relations), is_strict=True),
+        instance=InstanceSpec(key="workshop", attachments=(), ddl=()),
+        twin_ddl=(),
+    )
+    guarded = guard(resolve(parse(sql, limits=limits), surface.namespace, catalog=None, schema=None), surface)
+    return route(guarded, sql=sql, values=(), batch_rows=limits.batch_rows_max)

@@ -1,0 +1,106 @@
+"""One serving node: it loads the products, publishes what was loaded, and takes away what nobody can read any more."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+
+from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.catalog.store import Store
+from flightmesh.errors import FlightmeshError
+from flightmesh.service.control import Control, ServerRecord
+from flightmesh.service.generations import Generations
+from flightmesh.telemetry import count
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """Keeps store, generations and engine in step. ``load`` reads the products and publishes them to the store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        generations: Generations,
+        load: Callable[[Snapshot | None], Snapshot],
+        forget: Callable[[Collection[str]], None],
+        control: Control,
+        record: ServerRecord,
+    ) -> None:
+        self._store = store
+        self._generations = generations
+        self._load = load
+        self._forget = forget
+        self._control = control
+        self._record = record
+        self._held: set[str] = set()
+
+    def start(self) -> None:
+        """Takes the current generation into use and tells where the server listens."""
+        self._hold()
+        self._tell(None)
+
+    def reload(self) -> None:
+        """Loads the products again and publishes them as a new generation. Running reads are not touched.
+
+        When nothing can be loaded at all, the current generation stays and the control file says why.
+        """
+        try:
+            snapshot = self._load(self._generations.current)
+        except FlightmeshError as error:
+            log.error("reload.failed: %s", error, exc_info=True)
+            failure = str(error)
+        else:
+            self._generations.publish(snapshot)
+            count("generations.published")
+            failure = None
+            self._hold()
+        self._record = _counted(self._record, self._generations.current)
+        self._tell(failure)
+
+    def sweep(self) -> None:
+        """Gives up generations that nobody can read any more: engine instances, plans, files."""
+        for surfaces in self._generations.sweep():
+            self._forget(surfaces)
+        readable = self._generations.readable
+        for generation in self._held - readable:
+            self._store.release(generation)
+        self._held &= readable
+        self._store.collect(time.time())
+
+    def _hold(self) -> None:
+        for generation in self._generations.readable - self._held:
+            self._store.hold(generation)
+            self._held.add(generation)
+
+    def _tell(self, error: str | None) -> None:
+        record = self._record
+        self._control.write(
+            ServerRecord(
+                pid=record.pid,
+                uri=record.uri,
+                loads=record.loads,
+                generation=record.generation,
+                products=record.products,
+                unavailable=record.unavailable,
+                error=error,
+            )
+        )
+
+
+def record_of(snapshot: Snapshot, *, pid: int, uri: str, loads: int = 1) -> ServerRecord:
+    """What a server says of itself when it serves this snapshot."""
+    return ServerRecord(
+        pid=pid,
+        uri=uri,
+        loads=loads,
+        generation=snapshot.generation,
+        products=tuple(sorted(map(str, snapshot.products))),
+        unavailable={str(name): entry.reason for name, entry in sorted(snapshot.unavailable.items())},
+    )
+
+
+def _counted(record: ServerRecord, snapshot: Snapshot) -> ServerRecord:
+    return record_of(snapshot, pid=record.pid, uri=record.uri, loads=record.loads + 1)

@@ -1,0 +1,1 @@
+"""The SQL dialect as data: text in, values out, nothing executed."""

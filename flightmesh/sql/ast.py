@@ -1,0 +1,158 @@
+"""SQL text to a syntax tree, by DuckDB's own parser behind caps.
+
+The parser runs in a private, empty, locked-down database. Nothing is bound or executed here; a tree is plain data.
+Positions are byte offsets into the UTF-8 text, as DuckDB counts them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import msgspec
+
+from flightmesh.errors import ErrorCode, FlightmeshError
+
+_SERIALISE = "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true, skip_default := true)"
+_ONLY_SELECT = "One SELECT statement (with CTEs, set operations, VALUES) is allowed; everything else is refused."
+# DuckDB's names of statement types where they differ from what the user wrote.
+_KINDS = {"MULTI": "A statement that expands to several (PIVOT without IN, for example)", "INVALID": "This statement"}
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
+
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One parsed SELECT: its text and DuckDB's serialised statement."""
+
+    text: str
+    root: Mapping[str, Any]  # Any: the parser's own JSON, walked by type tags
+
+
+def parse(text: str, *, bytes_max: int, depth_max: int) -> Tree:
+    """The tree of exactly one SELECT statement.
+
+    Errors: INVALID for text over the caps, for anything but one SELECT, and for what does not parse (with line and
+    column).
+    """
+    _check_caps(text, bytes_max=bytes_max, depth_max=depth_max)
+    _check_single_select(text)
+    answer = msgspec.json.decode(_serialise(text))
+    if answer["error"]:
+        raise FlightmeshError(ErrorCode.INVALID, "The statement cannot be analysed.", hint=_ONLY_SELECT)
+    return Tree(text, answer["statements"][0])
+
+
+def place(text: str, byte_offset: int) -> tuple[int, int]:
+    """Line and column (both from 1, columns in characters) of a byte offset."""
+    before = text.encode()[:byte_offset].decode(errors="ignore")
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _check_caps(text: str, *, bytes_max: int, depth_max: int) -> None:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > bytes_max:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"The statement has {size} bytes; {bytes_max} are allowed.",
+            hint="Bind data as parameters.",
+        )
+    if "\0" in text or not _is_utf8(text):
+        raise FlightmeshError(ErrorCode.INVALID, "The statement holds a character that SQL text cannot hold.")
+    # Fewer openings than the cap cannot nest deeper than it; only then is the cost of a tokeniser worth paying.
+    if sum(map(text.count, _OPENING)) > depth_max and _depth(text) > depth_max:
+        raise FlightmeshError(
+            ErrorCode.INVALID, f"The statement nests more than {depth_max} brackets.", hint="Flatten it."
+        )
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _depth(text: str) -> int:
+    """The deepest nesting of brackets outside strings and comments; the tokeniser is the parser's own and linear."""
+    data, deepest, depth = text.encode(), 0, 0
+    for offset, _ in duckdb.tokenize(text):
+        character = chr(data[offset])
+        if character in _OPENING:
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in _CLOSING:
+            depth -= 1
+    return deepest
+
+
+def _check_single_select(text: str) -> None:
+    try:
+        statements = _connection().extract_statements(text)
+    except duckdb.Error as error:
+        syntax = _syntax_error(text, str(error))
+    else:
+        if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
+            return
+        if not statements:
+            syntax = FlightmeshError(ErrorCode.INVALID, "The statement is empty.", hint=_ONLY_SELECT)
+        elif len(statements) > 1:
+            syntax = FlightmeshError(
+                ErrorCode.INVALID,
+                "The text holds several statements, or one that expands to several.",
+                hint=_ONLY_SELECT,
+            )
+        else:
+            kind = _KINDS.get(statements[0].type.name, statements[0].type.name.replace("_", " "))
+            syntax = FlightmeshError(ErrorCode.INVALID, f"{kind} is not allowed.", hint=_ONLY_SELECT)
+    raise syntax
+
+
+def _syntax_error(text: str, message: str) -> FlightmeshError:
+    """A syntax error in our words. The parser quotes the user's own statement, of which we keep one token."""
+    if "Mixing named and positional" in message:
+        return FlightmeshError(
+            ErrorCode.INVALID, "The statement mixes ? and $name parameters.", hint="Use one kind of parameter."
+        )
+    first = message.partition("\n")[0].removeprefix("Parser Error: ")
+    where = ""
+    caret = _caret(message)
+    if caret is not None:
+        where = f" (line {caret[0]}, column {caret[1]})"
+    fact = first[:200] if first.startswith("syntax error") else "syntax error"
+    return FlightmeshError(ErrorCode.INVALID, f"The statement does not parse: {fact}{where}.")
+
+
+def _caret(message: str) -> tuple[int, int] | None:
+    """Line and column that the parser's picture of the error points to, or None."""
+    lines = message.split("\n")
+    for index, line in enumerate(lines):
+        if line.startswith("LINE ") and ":" in line and index + 1 < len(lines):
+            number = line[5 : line.index(":")]
+            column = lines[index + 1].find("^") - len(f"LINE {number}: ")
+            if number.isdigit() and column >= 0 and not line.partition(": ")[2].startswith("..."):
+                return int(number), column + 1
+    return None
+
+
+def _serialise(text: str) -> str:
+    row = _connection().execute(_SERIALISE, [text]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _connection() -> duckdb.DuckDBPyConnection:
+    """This thread's connection to an empty, locked database: parsing needs no lock between threads."""
+    connection: duckdb.DuckDBPyConnection | None = getattr(_local, "connection", None)
+    if connection is None:
+        connection = duckdb.connect(":memory:", config={"threads": 1})
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        _local.connection = connection
+    return connection

@@ -1,0 +1,194 @@
+"""The gate: what a statement of an untrusted author may consist of.
+
+Everything is allow-listed: query nodes, relations, modifiers, expression classes, functions, types. What the lists do
+not name is refused, so a construct that a new parser version invents is refused until somebody has read about it. The
+gate says what a statement reads; whether the reader may read it is the planner's question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import did_you_mean, fold
+from flightmesh.sql.ast import Tree, place
+from flightmesh.sql.functions import FUNCTIONS, TABLE_FUNCTIONS
+
+_QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"})
+_RELATIONS = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT"})
+_MODIFIERS = frozenset({"ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER"})
+_ORDERS = frozenset({"ORDER_DEFAULT", "ASCENDING", "DESCENDING"})
+_EXPRESSIONS = frozenset(
+    {
+        "BETWEEN",
+        "CASE",
+        "CAST",
+        "COLLATE",
+        "COLUMN_REF",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CONSTANT",
+        "DEFAULT",
+        "FUNCTION",
+        "LAMBDA",
+        "LAMBDA_REF",
+        "OPERATOR",
+        "PARAMETER",
+        "POSITIONAL_REFERENCE",
+        "STAR",
+        "SUBQUERY",
+        "TYPE",
+        "WINDOW",
+    }
+)
+# Statements that read as a SELECT but show what the engine knows; they are answered by flightmesh itself or not at all.
+_NOT_ALLOWED_RELATIONS = {
+    "SHOW_REF": "SHOW, DESCRIBE and SUMMARIZE are not allowed here",
+}
+_NO_POSITION = 2**64 - 1  # What the parser writes for "nowhere".
+_HINT = "Read ports with SELECT; the metadata commands of Flight SQL list ports and columns."
+# Relations of DuckDB's catalogue that answer to a bare name: a CTE of that name could hide a slip in scoping.
+_CATALOGUE_PREFIXES = ("duckdb_", "pragma_", "sqlite_", "pg_", "information_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class RelationRef:
+    """A table named in the statement: the path as written and its byte offset."""
+
+    path: tuple[str, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRef:
+    """A parameter: its name without ``$`` (numbers for ``?`` and ``$1``), where it stands, and whether it is a bare
+    result column.
+    """
+
+    identifier: str
+    offset: int
+    length: int
+    is_bare_column: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a statement consists of: relations and parameters in the order of the text, and what is refused."""
+
+    relations: tuple[RelationRef, ...]
+    parameters: tuple[ParameterRef, ...]
+    refusals: tuple[FlightmeshError, ...]
+
+
+def survey(tree: Tree) -> Survey:
+    """What the statement reads, its parameters, and every construct that is not on the lists."""
+    found = _Walk(tree.text)
+    found.node(tree.root.get("node"), frozenset())
+    return Survey(
+        tuple(sorted(found.relations, key=lambda ref: ref.offset)),
+        tuple(found.parameters[offset] for offset in sorted(found.parameters)),
+        tuple(found.refusals),
+    )
+
+
+class _Walk:
+    """One pass over the tree.
+
+    CTE names are in scope exactly where DuckDB puts them: the body, later CTEs, a recursion's own body.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.relations: list[RelationRef] = []
+        self.parameters: dict[int, ParameterRef] = {}
+        self.refusals: list[FlightmeshError] = []
+
+    def node(self, value: Any, scope: frozenset[str]) -> None:  # Any: the parser's own JSON
+        if isinstance(value, list):
+            for item in value:
+                self.node(item, scope)
+        elif isinstance(value, dict):
+            self.check(value, scope)
+            inner = self.with_ctes(value, scope)
+            self.mark_bare_parameters(value)
+            for key, child in value.items():
+                if key != "cte_map":
+                    self.node(child, inner)
+
+    def with_ctes(self, value: Mapping[str, Any], scope: frozenset[str]) -> frozenset[str]:
+        for entry in value.get("cte_map", {}).get("map", ()):
+            name, body = fold(entry["key"]), entry["value"]
+            if name.startswith(_CATALOGUE_PREFIXES):
+                self.refuse(value, f"A CTE may not be named {entry['key']}")
+            is_recursive = body.get("query_node", {}).get("type") == "RECURSIVE_CTE_NODE"
+            self.node(body, scope | {name} if is_recursive else scope)
+            scope |= {name}
+        return scope
+
+    def check(self, value: Mapping[str, Any], scope: frozenset[str]) -> None:
+        kind, group = value.get("type"), value.get("class")
+        if group is not None:
+            self.expression(value, group)
+        elif kind == "BASE_TABLE":
+            self.table(value, scope)
+        elif kind == "TABLE_FUNCTION":
+            self.table_function(value)
+        elif isinstance(kind, str) and kind not in _QUERY_NODES | _RELATIONS | _MODIFIERS | _ORDERS:
+            statement = kind.removesuffix("_QUERY_NODE").removesuffix("_NODE").removesuffix("_REF").replace("_", " ")
+            self.refuse(value, _NOT_ALLOWED_RELATIONS.get(kind, f"{statement} is not allowed in a query"))
+
+    def expression(self, value: Mapping[str, Any], group: str) -> None:
+        if group not in _EXPRESSIONS:
+            self.refuse(value, f"The expression {group} is not allowed")
+        elif group in ("FUNCTION", "WINDOW"):
+            self.function(value)
+        elif group == "TYPE" and len(value.get("qualified_name", {}).get("path", ())) > 1:
+            self.refuse(value, "A type may not be named with a catalogue or schema")
+        elif group == "PARAMETER":
+            # A bare column was noted by its query node, which is walked before its expressions.
+            self.parameters.setdefault(value["query_location"], _parameter(value, is_bare_column=False))
+
+    def mark_bare_parameters(self, value: Mapping[str, Any]) -> None:
+        for item in value.get("select_list", ()):
+            if item.get("class") == "PARAMETER" and "alias" not in item:
+                self.parameters[item["query_location"]] = _parameter(item, is_bare_column=True)
+
+    def table(self, value: Mapping[str, Any], scope: frozenset[str]) -> None:
+        path = tuple(value.get("qualified_name", {}).get("path") or (value.get("table_name", ""),))
+        if "at_clause" in value:
+            self.refuse(value, "Time travel (AT) is not offered by this version")
+        if len(path) > 1 or fold(path[0]) not in scope:
+            # Where a keyword stands for the whole statement (TABLE t) the parser gives no position.
+            self.relations.append(RelationRef(path, value.get("query_location", _NO_POSITION)))
+
+    def table_function(self, value: Mapping[str, Any]) -> None:
+        path = value.get("function", {}).get("qualified_name", {}).get("path", [])
+        name = ".".join(path)
+        if len(path) != 1 or fold(name) not in TABLE_FUNCTIONS:
+            self.refuse(value, f"The table function {name} is not allowed", did_you_mean(name, TABLE_FUNCTIONS))
+
+    def function(self, value: Mapping[str, Any]) -> None:
+        path = value.get("qualified_name", {}).get("path") or [value.get("function_name", "")]
+        name = ".".join(path)
+        if len(path) != 1 or fold(name) not in FUNCTIONS | TABLE_FUNCTIONS:
+            self.refuse(value, f"The function {name} is not allowed", did_you_mean(name, FUNCTIONS))
+
+    def refuse(self, value: Mapping[str, Any], fact: str, hint: str | None = None) -> None:
+        self.refusals.append(FlightmeshError(ErrorCode.INVALID, f"{fact}{self.where(value)}.", hint=hint or _HINT))
+
+    def where(self, value: Mapping[str, Any]) -> str:
+        return position(self.text, value.get("query_location", _NO_POSITION))
+
+
+def position(text: str, offset: int) -> str:
+    """`` (line l, column c)`` of a byte offset, or nothing where the parser has no position."""
+    if offset >= _NO_POSITION:
+        return ""
+    line, column = place(text, offset)
+    return f" (line {line}, column {column})"
+
+
+def _parameter(value: Mapping[str, Any], *, is_bare_column: bool) -> ParameterRef:
+    return ParameterRef(value["identifier"], value["query_location"], value["query_location_length"], is_bare_column)
