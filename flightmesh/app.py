@@ -17,8 +17,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from flightmesh.build.catalog import find_products, load_catalog
 from flightmesh.build.check import check_product
 from flightmesh.build.pipeline import BuildBounds
@@ -33,7 +31,7 @@ from flightmesh.flight.middleware import SessionMiddlewareFactory
 from flightmesh.flight.server import FlightServer, Listener
 from flightmesh.flight.watcher import Watcher
 from flightmesh.flightsql.handles import Signer
-from flightmesh.flightsql.sqlinfo import default_sql_info
+from flightmesh.flightsql.sqlinfo import SqlInfo, Value, default_sql_info
 from flightmesh.planner.pipeline import Planner
 from flightmesh.service import accounts
 from flightmesh.service.admission import Admission
@@ -101,9 +99,8 @@ def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[A
     """A server that answers while the block runs; the caller stops it."""
     started = time.monotonic()
     check_listener(config)
-    # What pyarrow sends of an exception to a client is its traceback; this leaves one line of it (flight/status.py).
-    sys.tracebacklimit = 0
     with ExitStack() as closing:
+        closing.enter_context(_no_tracebacks())
         store = closing.enter_context(Store(config.state))
         engine = _engine(config)
         closing.callback(engine.close)
@@ -184,6 +181,15 @@ def revoke_token(config_file: Path, token: str) -> str:
     return accounts.revoke_token(config_file, token)
 
 
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """The services behind the doors, with the generations and the planner that a node keeps in step."""
+
+    generations: Generations
+    planner: Planner
+    services: Services
+
+
 def _wire(
     config: Config,
     store: Store,
@@ -192,9 +198,6 @@ def _wire(
     on_progress: Callable[[str], None],
     started: float,
 ) -> Application:
-    limits, clock, key = config.limits, time.time, signing_key(config)
-    signer = Signer(key)
-
     def load(previous: Snapshot | None) -> Snapshot:
         folders, bounds = find_products(config.products), _build_bounds(config)
         with store.building():
@@ -203,9 +206,30 @@ def _wire(
         return loaded
 
     snapshot = load(None)
-    generations = Generations(
-        snapshot, mask_key=key, limits=limits, clock=clock, on_lease=store.lease, find=store.load
+    key = signing_key(config)
+    core = _core(config, store, engine, snapshot, key)
+    server = _server(config, core, watcher, key)
+
+    def forget(surfaces: Collection[str]) -> None:
+        core.planner.forget(surfaces)
+        engine.retire(surfaces)
+
+    uri = f"{'grpc+tls' if config.has_tls else 'grpc'}://{_host(config.host)}:{server.port}"
+    node = Node(
+        store=store,
+        generations=core.generations,
+        load=load,
+        forget=forget,
+        control=Control(config.state),
+        record=record_of(snapshot, pid=os.getpid(), uri=uri),
     )
+    node.start()
+    return Application(server, node, watcher, _ready(config, snapshot, uri, started), config.limits.drain_s)
+
+
+def _core(config: Config, store: Store, engine: DuckDBEngine, snapshot: Snapshot, key: bytes) -> _Core:
+    limits, clock = config.limits, time.time
+    generations = Generations(snapshot, mask_key=key, limits=limits, clock=clock, on_lease=store.lease, find=store.load)
     planner = Planner(limits, generations.twin)
     queries = Queries(
         generations=generations,
@@ -213,57 +237,59 @@ def _wire(
         engine=engine,
         admission=Admission(limits),
         bindings=Bindings(limits, clock),
-        signer=signer,
+        signer=Signer(key),
         limits=limits,
         clock=clock,
     )
-    products = Products(generations, planner, limits)
+    return _Core(generations, planner, Services(queries, Products(generations, planner, limits)))
+
+
+def _server(config: Config, core: _Core, watcher: Watcher, key: bytes) -> FlightServer:
     authn = Authn(
         config.accounts,
         allows_anonymous=config.allows_anonymous,
-        signer=signer,
-        limits=limits,
+        signer=Signer(key),
+        limits=config.limits,
         config_file=config.config_file,
     )
-    server = FlightServer(
+    return FlightServer(
         _listener(config),
-        queries=queries,
-        services=Services(queries, products),
-        metadata=MetadataAnswers(products, _server_info()),
-        middleware=SessionMiddlewareFactory(authn, Sessions(limits)),
+        services=core.services,
+        metadata=MetadataAnswers(core.services.products, _server_info()),
+        middleware=SessionMiddlewareFactory(authn, Sessions(config.limits)),
         watcher=watcher,
-        limits=limits,
+        limits=config.limits,
     )
-    uri = f"{'grpc+tls' if config.has_tls else 'grpc'}://{_host(config.host)}:{server.port}"
 
-    def forget(surfaces: Collection[str]) -> None:
-        planner.forget(surfaces)
-        engine.retire(surfaces)
 
-    node = Node(
-        store=store,
-        generations=generations,
-        load=load,
-        forget=forget,
-        control=Control(config.state),
-        record=record_of(snapshot, pid=os.getpid(), uri=uri),
-    )
-    node.start()
-    ready = Ready(
+def _ready(config: Config, snapshot: Snapshot, uri: str, started: float) -> Ready:
+    served = sorted(snapshot.products.items())
+    return Ready(
         uri=uri,
-        products=tuple(sorted(map(str, snapshot.products))),
-        tables=tuple(
-            f"{name}.{port}" for name, product in sorted(snapshot.products.items()) for port in product.ports
-        ),
+        products=tuple(str(name) for name, _ in served),
+        tables=tuple(f"{name}.{port}" for name, product in served for port in product.ports),
         unavailable={str(name): entry.reason for name, entry in snapshot.unavailable.items()},
         seconds=round(time.monotonic() - started, 3),
         anonymous=config.allows_anonymous,
     )
-    return Application(server, node, watcher, ready, limits.drain_s)
 
 
 def _progress(tell: Callable[[str], None]) -> Callable[[str, str], None]:
     return lambda product, text: tell(f"{product}: {text}")
+
+
+@contextmanager
+def _no_tracebacks() -> Iterator[None]:
+    """What pyarrow sends of an exception to a client is its traceback; this leaves one line of it (flight/status.py)."""
+    before = getattr(sys, "tracebacklimit", None)
+    sys.tracebacklimit = 0
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.tracebacklimit
+        else:
+            sys.tracebacklimit = before
 
 
 def _engine(config: Config) -> DuckDBEngine:
@@ -291,9 +317,9 @@ def _host(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
-def _server_info() -> Mapping[object, object]:
+def _server_info() -> Mapping[SqlInfo, Value]:
     return default_sql_info(
         server_version=importlib.metadata.version("flightmesh"),
         duckdb_version=engine_version(),
-        arrow_version=pa.__version__,
+        arrow_version=importlib.metadata.version("pyarrow"),
     )

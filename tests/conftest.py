@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Generator
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import adbc_driver_flightsql.dbapi as adbc
+import pyarrow.flight as fl
 import pytest
 from hypothesis import settings
 
@@ -41,3 +49,94 @@ def state(tmp_path: Path) -> Path:
 
 
 # --- Fixtures shared by several rooms ---------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+# Everybody's password below is the user's name followed by this.
+_PASSWORD_TAIL = "-password"
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "steward": ("steward",),
+    "analyst": ("analyst",),
+    "site": ("site",),
+    "both": ("analyst", "site"),
+    "nobody": ("visitor",),
+}
+
+
+@dataclass(frozen=True)
+class ServedBy:
+    """A running server process: where it listens, its log, and an API token of each user of ROLES."""
+
+    uri: str
+    process: subprocess.Popen[str]
+    state: Path
+    config: Path
+    log: Path
+    tokens: Mapping[str, str]
+    ready: Mapping[str, Any]
+
+    @staticmethod
+    def password(user: str) -> str:
+        return user + _PASSWORD_TAIL
+
+    def flight(self, user: str | None = None) -> tuple[fl.FlightClient, fl.FlightCallOptions]:
+        """A stock Flight client and the call options that sign the user in (None: anonymous)."""
+        headers = [] if user is None else [(b"authorization", b"Bearer " + self.tokens[user].encode())]
+        return fl.connect(self.uri), fl.FlightCallOptions(headers=headers)
+
+    def adbc(self, user: str | None = None, **options: str) -> adbc.Connection:
+        """A connection of the stock ADBC driver, signed in by API token (None: anonymous)."""
+        if user is not None:
+            options["adbc.flight.sql.authorization_header"] = f"Bearer {self.tokens[user]}"
+        return adbc.connect(self.uri, db_kwargs=options, autocommit=True)
+
+
+@contextmanager
+def serving(
+    folder: Path, *, products: Sequence[Path] = (ROOT / "products",), toml: str = "", state: Path | None = None
+) -> Iterator[ServedBy]:
+    """A server process of its own, with the users of ROLES, until the block ends. ``toml`` is put before them."""
+    from flightmesh.service import accounts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "flightmesh.toml"
+    if not config.exists():
+        config.write_text(toml)
+        for user, roles in ROLES.items():
+            accounts.add_user(config, user, roles, user + _PASSWORD_TAIL)
+    tokens = {user: accounts.create_token(config, user, None) for user in ROLES}
+    log = folder / "server.log"
+    state = state or folder / "state"
+    command = [sys.executable, "-m", "flightmesh", "serve", "--json", "--port", "0"]
+    command += ["--state", str(state), "--config", str(config)]
+    for product in products:
+        command += ["--products", str(product)]
+    with log.open("a") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"the server did not start:\n{log.read_text()[-4000:]}"
+        ready = json.loads(line)
+        yield ServedBy(ready["flight"], process, state, config, log, tokens, ready)
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedBy]:
+    """The bundled products, served by a process of their own. Tests only read; who changes a server starts one."""
+    with serving(tmp_path_factory.mktemp("server")) as served:
+        yield served
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., AbstractContextManager[ServedBy]]:
+    """Starts a server of the test's own: ``with start(products=[...], toml="...") as served``."""
+    return lambda **options: serving(options.pop("folder", tmp_path / "served"), **options)

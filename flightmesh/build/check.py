@@ -36,8 +36,12 @@ _PLACE = re.compile(r" \(line (\d+), column (\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What is wrong, what is worth knowing, and the columns of each port whose model can be made."""
+    """What is wrong, what is worth knowing, and the columns of each port whose model can be made.
 
+    ``product`` is None when the manifest does not tell its name.
+    """
+
+    product: str | None
     problems: tuple[Problem, ...]
     notices: tuple[Problem, ...]
     ports: Mapping[str, tuple[DataColumn, ...]]
@@ -47,7 +51,7 @@ def check_product(folder: Path, *, bounds: BuildBounds | None = None) -> CheckRe
     """The report on the product in the folder. Never raises for what its authors wrote."""
     found = examine(folder)
     if found.product is None or found.document is None:
-        return CheckReport(found.problems, found.notices, {})
+        return CheckReport(None, found.problems, found.notices, {})
     with (
         TemporaryDirectory(prefix="flightmesh-check-") as scratch,
         Workshop((bounds or BuildBounds()).workshop) as shop,
@@ -59,7 +63,7 @@ def check_product(folder: Path, *, bounds: BuildBounds | None = None) -> CheckRe
     # What the manifest's own checks found at a place is not told again in other words.
     told = {(problem.file, problem.line, problem.column) for problem in found.problems}
     more = [p for p in check.problems if (p.file, p.line, p.column) not in told]
-    return CheckReport(in_order([*found.problems, *more]), found.notices, ports)
+    return CheckReport(found.product.product, in_order([*found.problems, *more]), found.notices, ports)
 
 
 class _Check:
@@ -158,7 +162,7 @@ class _Check:
     def model_error(self, name: str, error: FlightmeshError) -> None:
         """The error at the place in product.yaml that the place in the SQL stands for."""
         place = _PLACE.search(error.message)
-        message = _PLACE.sub("", error.message)
+        message = _PLACE.sub("", error.message).removeprefix(f"Model {name}: ")
         model = self.product.models[name]
         if place is None or model.python is not None:
             self.report(

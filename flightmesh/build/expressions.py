@@ -27,7 +27,7 @@ def checked_expression(text: str, limits: Limits) -> str:
 
 def checked_type(text: str, limits: Limits) -> str:
     """The text, stripped; INVALID unless it is exactly one SQL type."""
-    item = _only_item(text, f"SELECT CAST(NULL AS {text}\n)", limits)
+    item = _only_item(text, f"SELECT CAST(NULL AS {text})", limits)
     if item is None or item.get("class") != "CAST" or item["child"].get("class") != "CONSTANT":
         raise FlightmeshError(ErrorCode.INVALID, f"{_short(text)} is not a SQL type.")
     return text.strip()

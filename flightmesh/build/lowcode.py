@@ -143,7 +143,7 @@ class _Writer:
 
     def keep(self, keep: Sequence[str] | Mapping[str, str]) -> None:
         taken = self.taken(keep, self.columns, ("keep",), "The input")
-        listed = [_Line(f"    {_as(quote(old), old, new)}", steps) for new, old, steps in taken]
+        listed = [_Line(f"    {_as(quote(old), old, new)}", at) for new, old, at in taken]
         self.add("keep", [_Line("  SELECT", ("keep",)), *_commas(listed), _Line(f"  FROM {self.last}", ("keep",))])
         self.columns = [new for new, _, _ in taken]
 
@@ -288,13 +288,13 @@ class _Writer:
             pairs = [(new, old, (*steps, new)) for new, old in take.items()]
         else:
             pairs = [(name, name, (*steps, index)) for index, name in enumerate(take)]
-        found = [(new, self.column(old, columns, at, owner), old, at) for new, old, at in pairs]
         names = [fold(new) for new, _, _ in pairs]
         for index, (new, _, at) in enumerate(pairs):
             if fold(new) in names[:index]:
                 self.faults.append(Fault(at, f"The column {new} is named twice."))
+        found = [(new, self.column(old, columns, at, owner) or old, old, at) for new, old, at in pairs]
         # A name without a mapping keeps the relation's own spelling.
-        return [(column if new == old else new, column, at) for new, column, old, at in found if column is not None]
+        return [(column if new == old else new, column, at) for new, column, old, at in found]
 
     def pairs(self, join: Join | Lookup, others: Sequence[str], steps: Steps) -> list[tuple[str, str]]:
         on: list[tuple[str, str, Steps]]
@@ -315,23 +315,27 @@ def _lookup_check(
     ctes: list[tuple[str, list[_Line]]], last: str, lookup: Lookup, pairs: list[tuple[str, str]]
 ) -> LookupCheck:
     this, other = [quote(pair[0]) for pair in pairs], [quote(pair[1]) for pair in pairs]
+    names = [f"key_{index}" for index in range(1, len(pairs) + 1)]
+    listed = ", ".join(f"{column} AS {name}" for column, name in zip(this, names, strict=True))
     present = " AND ".join(f"{column} IS NOT NULL" for column in this)
-    numbers = ", ".join(str(position + 1) for position in range(len(pairs)))
-    keys = [f"  SELECT DISTINCT {', '.join(this)} FROM {last} WHERE {present}"]
+    keys = [f"  SELECT DISTINCT {listed} FROM {last} WHERE {present}"]
     failing = [
-        f"  SELECT {', '.join(f'_left.{column}' for column in this)}, count(_right.{other[0]}) AS matches",
+        f"  SELECT {', '.join(f'_left.{name}' for name in names)}, count(_right.{other[0]}) AS matches",
         "  FROM _keys AS _left",
         f"  LEFT JOIN {_relation(lookup.from_)} AS _right",
-        *(f"    {'AND' if i else 'ON'} {text}" for i, text in enumerate(map(_equal, pairs))),
-        f"  GROUP BY {numbers}",
+        *(
+            f"    {'AND' if index else 'ON'} _left.{name} = _right.{column}"
+            for index, (name, column) in enumerate(zip(names, other, strict=True))
+        ),
+        f"  GROUP BY {', '.join(f'_left.{name}' for name in names)}",
         f"  HAVING count(_right.{other[0]}) <> 1",
     ]
     extra = [("_keys", [_Line(text, ()) for text in keys]), ("_failing", [_Line(text, ()) for text in failing])]
-    shown = ", ".join(f"CAST({column} AS VARCHAR) AS key_{index}" for index, column in enumerate(this, start=1))
+    shown = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" for name in names)
     final = [
         f"SELECT {shown}, matches, count(*) OVER () AS failing",
         "FROM _failing",
-        f"ORDER BY {', '.join(this)}",
+        f"ORDER BY {', '.join(f'_failing.{name}' for name in names)}",
         f"LIMIT {FAILING_KEYS_SHOWN}",
     ]
     lines = [line.text for line in _with_clause([*ctes, *extra])]

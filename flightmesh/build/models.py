@@ -65,7 +65,10 @@ def recipe(product: DataProduct, relations: Collection[Relation], *, limits: Lim
     while waiting:
         name = waiting.pop()
         if name not in reads:
-            reads[name] = reads_of(product, name, relations, limits=limits)
+            try:
+                reads[name] = reads_of(product, name, relations, limits=limits)
+            except FlightmeshError as error:
+                raise _of_model(name, error) from error
             waiting += [path[0] for path in reads[name] if path not in relations]
     edges = {name: [path[0] for path in paths if path not in relations] for name, paths in reads.items()}
     in_manifest_order = [name for name in product.models if name in reads]

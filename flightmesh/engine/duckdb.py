@@ -24,10 +24,11 @@ from flightmesh.names import literal, quote
 
 log = logging.getLogger(__name__)
 
-# Set before the lock. TimeZone: TIMESTAMP WITH TIME ZONE must not depend on the machine.
+# Set before the lock. TimeZone: TIMESTAMP WITH TIME ZONE must not depend on the machine. GLOBAL, because a cursor does
+# not take over what its connection has set for itself.
 _SETTINGS = (
-    "SET TimeZone = 'UTC'",
-    "SET python_enable_replacements = false",
+    "SET GLOBAL TimeZone = 'UTC'",
+    "SET GLOBAL python_enable_replacements = false",
     "SET autoload_known_extensions = false",
     "SET autoinstall_known_extensions = false",
     "SET allow_community_extensions = false",

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from flightmesh.engine.diagnosis import binding_error
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import literal
 
 _LIBRARY = ctypes.CDLL(_duckdb.__file__)
 _UNRESOLVED = frozenset({0, 27, 34, 35, 36})  # INVALID, UNKNOWN/ANY and literals: types the binder has not settled.
@@ -88,7 +89,7 @@ class Twin:
             if not self._connection:
                 raise FlightmeshError(ErrorCode.UNAVAILABLE, "The binder is closed.")
             if search_path != self._search_path:
-                self._run(f"SET search_path = '{','.join(search_path)}'".replace('"', ""))
+                self._run(f"SET search_path = {literal(','.join(search_path))}")
                 self._search_path = search_path
             with self._prepared(sql) as statement:
                 return self._describe(statement)
@@ -173,7 +174,22 @@ class Twin:
 
 
 def _plain(field: pa.Field) -> pa.Field:
-    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+    """The field with the values of its dictionaries, at any depth outside a union, in their place."""
+    return field.with_type(_plain_type(field.type))
+
+
+def _plain_type(arrow: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(arrow):
+        return arrow.value_type
+    if pa.types.is_list(arrow):
+        return pa.list_(_plain(arrow.value_field))
+    if pa.types.is_fixed_size_list(arrow):
+        return pa.list_(_plain(arrow.value_field), arrow.list_size)
+    if pa.types.is_struct(arrow):
+        return pa.struct([_plain(field) for field in arrow.fields])
+    if pa.types.is_map(arrow):
+        return pa.map_(_plain(arrow.key_field), _plain(arrow.item_field))
+    return arrow
 
 
 def _index(value: int) -> ctypes.c_uint64:

@@ -7,6 +7,7 @@ is handed.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from flightmesh.names import fold, literal, quote
 ROW_GROUP_ROWS = 122_880  # DuckDB's own unit of storage: a Parquet row group is then one scan task there.
 BATCH_ROWS = 65_536
 
+_LINE = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 _LOCK = (
     "SET enable_external_access = false",
     "SET autoload_known_extensions = false",
@@ -143,9 +145,11 @@ class Workshop:
     def _bind(self, plan: Plan) -> None:
         """Bind the statement as written, so that places in errors are places in it, and refuse equal column names."""
         try:
+            # Of the ways to bind without running, only this one says where the error is.
+            self._connection.execute(f"EXPLAIN\n{plan.sql}\n")
             columns = self._connection.sql(plan.sql).columns
         except duckdb.Error as error:
-            raise binding_error(plan.sql, str(error)) from error
+            raise binding_error(plan.sql, _one_line_up(str(error))) from error
         twice = _renamed(columns)
         if twice is not None:
             raise FlightmeshError(
@@ -209,6 +213,11 @@ def _running() -> Iterator[None]:
     except duckdb.Error as error:
         known = runtime_error(str(error))
         raise FlightmeshError(known.code, known.message, hint=str(error).partition("\n")[0][:500]) from error
+
+
+def _one_line_up(message: str) -> str:
+    """DuckDB's error text with its picture's line number less by one, in as many digits."""
+    return _LINE.sub(lambda found: f"LINE {int(found[1]) - 1:0{len(found[1])}}: ", message)
 
 
 def _renamed(columns: list[str]) -> str | None:

@@ -23,7 +23,7 @@ from flightmesh.flight.streams import data_stream, table_stream
 from flightmesh.flight.watcher import Watcher
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import encode, unpack
-from flightmesh.service.queries import Described, Queries, Running
+from flightmesh.service.queries import Described, Running
 from flightmesh.service.sessions import Session
 
 _ALLOWED = "This server is read-only: SELECT statements and the metadata commands are allowed."
@@ -44,14 +44,13 @@ class FlightServer(fl.FlightServerBase):
         self,
         listener: Listener,
         *,
-        queries: Queries,
         services: actions.Services,
         metadata: MetadataAnswers,
         middleware: SessionMiddlewareFactory,
         watcher: Watcher,
         limits: Limits,
     ) -> None:
-        self._queries = queries
+        self._queries = services.queries
         self._services = services
         self._metadata = metadata
         self._watcher = watcher

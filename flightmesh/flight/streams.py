@@ -76,8 +76,9 @@ def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with dictionaries decoded: clients get plain values."""
+    """The batch with dictionaries decoded, at any depth: clients get plain values."""
     columns = [
-        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(batch.columns, schema, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

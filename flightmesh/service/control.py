@@ -1,6 +1,7 @@
 """The running server as its operator's other commands find it: a small file in the state directory, and a signal.
 
-The file says where the server listens and how often it has loaded its products; the store's lock says whether it still runs.
+The file says where the server listens and how often it has loaded its products; the store's lock says whether it
+still runs.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Control:
     def reload(self, timeout_s: float) -> ServerRecord:
         """Makes the running server load its products again; what it says afterwards.
 
-        Errors: UNAVAILABLE when none runs, INVALID when it could not load, DEADLINE when it takes longer than the timeout.
+        Errors: UNAVAILABLE when none runs, INVALID when it could not load, DEADLINE when it takes longer than the
+        timeout.
         """
         before = self.read()
         os.kill(before.pid, signal.SIGHUP)
@@ -74,7 +76,9 @@ class Control:
                 return now
             time.sleep(_POLL_S)
         raise FlightmeshError(
-            ErrorCode.DEADLINE, f"The server has not reloaded within {timeout_s:g} s.", hint="It goes on trying: see its log."
+            ErrorCode.DEADLINE,
+            f"The server has not reloaded within {timeout_s:g} s.",
+            hint="It goes on trying: see its log.",
         )
 
 

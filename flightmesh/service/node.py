@@ -47,6 +47,7 @@ class Node:
 
         When nothing can be loaded at all, the current generation stays and the control file says why.
         """
+        failure: str | None = None
         try:
             snapshot = self._load(self._generations.current)
         except FlightmeshError as error:
@@ -55,7 +56,6 @@ class Node:
         else:
             self._generations.publish(snapshot)
             count("generations.published")
-            failure = None
             self._hold()
         self._record = _counted(self._record, self._generations.current)
         self._tell(failure)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from flightmesh.product.model import Source
@@ -31,11 +31,20 @@ class ParquetTable:
 
     def read(self) -> pa.RecordBatchReader:
         schema = self.schema()
-        data = ds.dataset([str(file.path) for file in self.files], schema=schema, format="parquet")
-        return data.scanner(batch_size=BATCH_ROWS, batch_readahead=4, fragment_readahead=1).to_reader()
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
 
     def fingerprint(self) -> str:
         return fingerprint(self.source, self.files)
+
+    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        # Not pyarrow.dataset: importing it imports pandas where that is installed.
+        for file in self.files:
+            try:
+                with pq.ParquetFile(file.path) as parquet:
+                    for batch in parquet.iter_batches(BATCH_ROWS):
+                        yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            except (pa.ArrowException, OSError) as error:
+                raise unavailable(self.source, f"{file.name} cannot be read to its end; it may be damaged.") from error
 
     def _footer(self, file: File) -> pa.Schema:
         try:

@@ -1,0 +1,158 @@
+"""``serve`` and ``reload``: running a server on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from flightmesh.cli.terminal import printable, progress
+
+if TYPE_CHECKING:
+    from flightmesh.app import Ready
+
+SERVE_EXAMPLES = """\b
+Examples:
+  flightmesh serve
+  flightmesh serve --products my-product --port 0 --json
+  flightmesh serve --products products --products more --config users.toml
+  flightmesh serve --host 0.0.0.0 --config server.toml
+"""
+
+RELOAD_EXAMPLES = """\b
+Examples:
+  flightmesh reload
+  flightmesh reload --state /var/lib/flightmesh
+"""
+
+State = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="Where snapshots and the key are kept. [default: .flightmesh]"),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings, limits, users and tokens (TOML).", show_default=False),
+]
+
+
+def serve(
+    products: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--products", metavar="DIR ...", help="Folders that are or hold products; repeatable. [default: products]"
+        ),
+    ] = None,
+    # Takes what follows the first DIR of --products.
+    more: Annotated[list[Path] | None, typer.Argument(metavar="DIR", hidden=True)] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Where to listen. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", metavar="PORT", min=0, max=65_535, help="0 picks a free one. [default: 8815]"),
+    ] = None,
+    state: State = None,
+    config: ConfigFile = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line when ready, and nothing else; log in JSON.")
+    ] = False,
+) -> None:
+    """Serve product folders over Arrow Flight SQL until Ctrl-C or SIGTERM; SIGHUP reloads them.
+
+    Options go before FLIGHTMESH_* variables, these before the file of --config.
+    """
+    from flightmesh.config import Config
+    from flightmesh.telemetry import configure_logging
+
+    overrides = {"products": [*(products or []), *(more or [])] or None, "host": host, "port": port, "state": state}
+    settings = Config.load(config, os.environ, overrides)
+    configure_logging(json=as_json, level="INFO")
+    with ExitStack() as closing:
+        tell = closing.enter_context(progress(shown=not as_json))
+
+        def on_ready(ready: Ready) -> None:
+            closing.close()
+            print(_ready_line(ready) if as_json else "\n".join(_banner(ready)), flush=True)
+
+        from flightmesh import app
+
+        code = app.serve(settings, on_progress=tell, on_ready=on_ready)
+    raise typer.Exit(code)
+
+
+def reload(
+    state: State = None,
+    config: ConfigFile = None,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Wait so long.")] = 600.0,
+) -> None:
+    """Make the server that runs on a state directory read its products again.
+
+    Running queries end on what they began with. What cannot be loaded leaves what was served before.
+    """
+    from flightmesh import app
+    from flightmesh.config import Config
+
+    settings = Config.load(config, os.environ, {"state": state})
+    print(printable(app.request_reload(settings.state, timeout_s=timeout)))
+
+
+def _ready_line(ready: Ready) -> str:
+    return json.dumps(
+        {
+            "event": "ready",
+            "flight": ready.uri,
+            "products": list(ready.products),
+            "tables": list(ready.tables),
+            "unavailable": dict(ready.unavailable),
+            "anonymous": ready.anonymous,
+            "seconds": ready.seconds,
+        }
+    )
+
+
+def _banner(ready: Ready) -> Iterator[str]:
+    """What is served, who may read it, and every way to connect, ready to be copied."""
+    yield f"flightmesh serves {ready.uri} (ready in {ready.seconds:.1f} s)"
+    yield ""
+    for product in ready.products:
+        ports = ", ".join(
+            table.removeprefix(f"{product}.") for table in ready.tables if table.startswith(f"{product}.")
+        )
+        yield f"  {product}: {ports}"
+    for product, reason in ready.unavailable.items():
+        yield f"  {product}: unavailable: {printable(reason)}"
+    if not ready.products and not ready.unavailable:
+        yield "  (no product)"
+    yield ""
+    yield "Callers without credentials " + ("are let in as anonymous." if ready.anonymous else "are refused.")
+    yield ""
+    yield from _ways(ready)
+    yield ""
+    yield "Ctrl-C stops the server."
+
+
+def _ways(ready: Ready) -> Iterator[str]:
+    uri = _reachable(ready.uri)
+    address, table = urlsplit(uri), next(iter(ready.tables), "domain.product.port")
+    encryption = "true" if address.scheme == "grpc+tls" else "false"
+    token = "" if ready.anonymous else ", token=TOKEN"
+    yield f"  Python        import flightmesh; flightmesh.connect({uri!r}{token}).table({table!r}).polars()"
+    yield f"  command line  flightmesh query 'SELECT count(*) FROM {table}' --uri {uri}"
+    options = "" if ready.anonymous else ", db_kwargs={'adbc.flight.sql.authorization_header': 'Bearer TOKEN'}"
+    yield f"  ADBC          from adbc_driver_flightsql import dbapi; dbapi.connect({uri!r}{options}, autocommit=True)"
+    yield f"  pyarrow       from pyarrow import flight; list(flight.connect({uri!r}).list_flights())"
+    yield f"  JDBC          jdbc:arrow-flight-sql://{address.netloc}/?useEncryption={encryption}"
+
+
+def _reachable(uri: str) -> str:
+    """The address as a client on this machine can use it: a listener on all interfaces has none of its own."""
+    address = urlsplit(uri)
+    if address.hostname not in ("0.0.0.0", "::"):
+        return uri
+    return f"{address.scheme}://127.0.0.1:{address.port}"

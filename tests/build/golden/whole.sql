@@ -1,0 +1,4 @@
+SELECT
+  (count(*)) AS "n",
+  (max(delay)) AS "worst"
+FROM "flights" AS _rows
