@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from flightmesh.cli.reference import reference_markdown as cli_reference
+from flightmesh.cli.reference import reference as cli_reference
 from flightmesh.config import NAME_RULE, ROLE_RULE, SETTINGS, Limits, Setting
 from flightmesh.config.limits import BATCH_HEADROOM_BYTES, CEILINGS, ORDERED
 from flightmesh.errors import ErrorCode
@@ -237,7 +237,7 @@ next call, without a reload. A file that cannot be read leaves the accounts of b
 |---|---|
 | `users.NAME.password` | a scrypt hash as `flightmesh user add` writes it; without it the user has tokens only |
 | `users.NAME.roles` | a list of roles, which policies name as `role:ROLE` |
-| `users.NAME.attributes` | a table of texts, numbers, true or false, or lists of one kind; row filters read `:user.KEY` |
+| `users.NAME.attributes` | texts, numbers, true or false, or lists of one kind; row filters read `:user.KEY` |
 | `tokens.ID.user` | whose token it is |
 | `tokens.ID.hash` | SHA-256 of the token's secret, as `flightmesh token create` writes it |
 | `tokens.ID.expires` | a date and time with its zone; without it the token does not expire |

@@ -280,7 +280,7 @@ def _progress(tell: Callable[[str], None]) -> Callable[[str, str], None]:
 
 @contextmanager
 def _no_tracebacks() -> Iterator[None]:
-    """What pyarrow sends of an exception to a client is its traceback; this leaves one line of it (flight/status.py)."""
+    """What pyarrow sends of an exception to a client is its traceback; this leaves one line (flight/status.py)."""
     before = getattr(sys, "tracebacklimit", None)
     sys.tracebacklimit = 0
     try:

@@ -51,14 +51,12 @@ def write_csv(reader: pa.RecordBatchReader, sink: IO[bytes]) -> None:
 
 def write_json(reader: pa.RecordBatchReader, sink: IO[bytes]) -> None:
     """One array with an object per row and line. Decimals keep all digits; NaN and infinities become null."""
-    names = [json_text(name) for name in reader.schema.names]
-    start = b"["
+    start = b"[\n"
     for batch in reader:
-        for row in _rows(batch):
-            fields = ",".join(f"{name}:{json_text(value)}" for name, value in zip(names, row, strict=True))
-            sink.write(start + b"\n{" + fields.encode() + b"}")
-            start = b","
-    sink.write(b"[]\n" if start == b"[" else b"\n]\n")
+        if batch.num_rows:
+            sink.write(start + ",\n".join(_json_objects(batch)).encode())
+            start = b",\n"
+    sink.write(b"[]\n" if start == b"[\n" else b"\n]\n")
 
 
 def write_arrow(reader: pa.RecordBatchReader, sink: IO[bytes]) -> None:
@@ -103,8 +101,10 @@ def print_table(reader: pa.RecordBatchReader, console: Console) -> bool:
         table.add_column(Text(name), justify="right" if _is_number(field.type) else "left", no_wrap=True)
     for row in cells:
         table.add_row(*(Text("NULL", "dim") if cell is None else Text(cell) for cell in row[:shown]))
-    if names:
-        console.print(table, width=None if console.is_terminal else sum(widths) * 2 + 3 * len(widths), crop=False)
+    if not console.is_terminal:
+        # Twice: some characters take two places.
+        console.width = max(console.width, sum(2 * width + 3 for width in widths))
+    console.print(table)
     more = f", {shown} of {len(names)} columns" if shown < len(names) else ""
     console.print(
         f"({len(rows)}{'' if is_whole else ' or more'} row{'' if len(rows) == 1 else 's'}{more})", style="dim"
@@ -128,6 +128,31 @@ def json_text(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{json_text(name)}:{json_text(item)}" for name, item in value.items()) + "}"
     return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _json_objects(batch: pa.RecordBatch) -> list[str]:
+    """The rows as JSON objects. Whole columns are turned into text: ten times as fast as value by value."""
+    import pyarrow.compute as pc
+
+    parts: list[Any] = []  # Any: text, or an array of text
+    for number, (name, column) in enumerate(zip(batch.schema.names, batch.columns, strict=True)):
+        parts += [("," if number else "{") + json_text(name) + ":", _json_column(column)]
+    joined = pc.binary_join_element_wise(*parts, "}", "", null_handling="replace", null_replacement="null")
+    objects: list[str] = joined.to_pylist()
+    return objects
+
+
+def _json_column(column: pa.Array) -> pa.Array:
+    """Each value as JSON, NULL as NULL."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_floating(kind):
+        return pc.if_else(pc.is_finite(column), column, None).cast(pa.string())
+    if _is_number(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.string())
+    return pa.array((None if value is None else json_text(value) for value in _exact(column).to_pylist()), pa.string())
 
 
 def _plain(value: object) -> str:

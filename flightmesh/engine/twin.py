@@ -132,10 +132,14 @@ class Twin:
         open_parameters = [_LIBRARY.duckdb_param_type(statement, _index(i)) in _UNRESOLVED for i in parameters]
         schema = None
         if not any(open_columns):
-            schema = self._arrow(
-                [_text(_LIBRARY.duckdb_prepared_statement_column_name(statement, _index(i))) for i in columns],
-                [_LIBRARY.duckdb_prepared_statement_column_logical_type(statement, _index(i)) for i in columns],
-            )
+            try:
+                schema = self._arrow(
+                    [_text(_LIBRARY.duckdb_prepared_statement_column_name(statement, _index(i))) for i in columns],
+                    [_LIBRARY.duckdb_prepared_statement_column_logical_type(statement, _index(i)) for i in columns],
+                )
+            except FlightmeshError:
+                if not any(open_parameters):  # Otherwise a field inside a column's type hangs on a parameter.
+                    raise
         return Bound(
             schema,
             self._arrow(

@@ -209,17 +209,28 @@ def _info(schema: pa.Schema, descriptor: fl.FlightDescriptor, ticket: bytes, exp
 
 def _parameters(reader: fl.MetadataRecordBatchReader, limits: Limits) -> pa.RecordBatch:
     """All rows of an upload as one batch, validated before anything reads a value."""
-    batches, size = [], 0
+    try:
+        schema, batches = reader.schema, list(_validated(reader, limits.put_bytes_max))
+    except (pa.ArrowException, OSError, NotImplementedError):
+        # Nobody's data is concerned, but the texts quote values and buffers; the client knows what it has sent.
+        failure = FlightmeshError(ErrorCode.INVALID, "The upload is no valid stream of Arrow record batches.")
+    else:
+        parts = pa.Table.from_batches(batches, schema).combine_chunks().to_batches()
+        return parts[0] if parts else pa.RecordBatch.from_pylist([], schema)
+    raise failure
+
+
+def _validated(reader: fl.MetadataRecordBatchReader, bytes_max: int) -> Iterator[pa.RecordBatch]:
+    size = 0
     for chunk in reader:
+        if chunk.data is None:  # A message of application metadata alone.
+            continue
         # Malformed IPC crashes whoever touches the values, so this comes first (security.md, fact 4).
         chunk.data.validate(full=True)
         size += chunk.data.nbytes
-        if size > limits.put_bytes_max:
-            raise FlightmeshError(ErrorCode.INVALID, f"The parameters have over {limits.put_bytes_max} bytes.")
-        batches.append(chunk.data)
-    table = pa.Table.from_batches(batches, reader.schema).combine_chunks()
-    parts = table.to_batches()
-    return parts[0] if parts else pa.RecordBatch.from_pylist([], reader.schema)
+        if size > bytes_max:
+            raise FlightmeshError(ErrorCode.INVALID, f"The parameters have over {bytes_max} bytes.")
+        yield chunk.data
 
 
 def _refused(command: object) -> FlightmeshError:

@@ -5,6 +5,7 @@ it ends.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -51,11 +52,13 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     with running.open() as executions, watcher.watch(context, limits.query_timeout_s) as watched:
         for execution in executions:
-            watched.cancels(execution.cancel)
-            for batch in _read(execution, running.schema, watched):
-                for part in sized(batch, limits.batch_bytes_max):
-                    with watched.sending():
-                        yield part
+            # Here and not left to whoever frees this frame: an error keeps it alive until the garbage is collected.
+            with closing(execution):
+                watched.cancels(execution.cancel)
+                for batch in _read(execution, running.schema, watched):
+                    for part in sized(batch, limits.batch_bytes_max):
+                        with watched.sending():
+                            yield part
 
 
 def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator[pa.RecordBatch]:

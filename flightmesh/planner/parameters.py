@@ -6,7 +6,7 @@ and the engine streams the answer as it streams one without parameters.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -14,6 +14,17 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import quote
 from flightmesh.planner.statement import Statement
 from flightmesh.sql.types import sql_type
+
+# What an open parameter is taken for, to describe a statement nobody has bound yet: the first that binds.
+_GUESSES: tuple[pa.DataType, ...] = (
+    pa.string(),
+    pa.int64(),
+    pa.float64(),
+    pa.bool_(),
+    pa.date32(),
+    pa.timestamp("us"),
+    pa.binary(),
+)
 
 
 def typed_text(statement: Statement, names: Sequence[str], types: Sequence[str]) -> str:
@@ -51,6 +62,24 @@ def bound_types(bound: pa.Schema, declared: pa.Schema, is_open: Sequence[bool]) 
 def declared_types(declared: pa.Schema) -> tuple[str, ...]:
     """The SQL types that the plan expects, for describing a statement nobody has bound yet."""
     return tuple(_named(field) for field in declared)
+
+
+def check_numbers(statement: Statement, names: Sequence[str]) -> None:
+    """Nothing; INVALID when the numbers of the parameters leave one out, which the binder then does not name."""
+    unknown = {reference.identifier for reference in statement.survey.parameters} - set(names)
+    if unknown:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"The statement has a parameter ${min(unknown)} and leaves a number before it out.",
+            hint="Number parameters from $1 without a gap, or name them.",
+        )
+
+
+def guesses(declared: pa.Schema, is_open: Sequence[bool]) -> Iterator[pa.Schema]:
+    """The parameters with each common type in turn for those whose type is open."""
+    for guess in _GUESSES:
+        types = [guess if left_open else field.type for field, left_open in zip(declared, is_open, strict=True)]
+        yield pa.schema(list(zip(declared.names, types, strict=True)))
 
 
 def order(bound: pa.Schema, declared: pa.Schema) -> list[int]:

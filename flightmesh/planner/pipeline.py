@@ -15,13 +15,14 @@ import pyarrow as pa
 from flightmesh.config import Limits
 from flightmesh.engine.base import InstanceSpec, Plan
 from flightmesh.engine.twin import Bound
+from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import quote
 from flightmesh.planner.cache import Cache
 from flightmesh.planner.guard import Guarded, guard
-from flightmesh.planner.parameters import bound_types, declared_types, order, typed_text
+from flightmesh.planner.parameters import bound_types, check_numbers, declared_types, guesses, order, typed_text
 from flightmesh.planner.resolve import Namespace, Path, not_found, resolve
 from flightmesh.planner.route import route
-from flightmesh.planner.statement import parse
+from flightmesh.planner.statement import Statement, parse
 from flightmesh.planner.surface import Surface
 from flightmesh.sql.types import python_value
 
@@ -104,12 +105,26 @@ class Planner:
         guarded = guard(resolve(statement, surface.namespace, catalog=catalog, schema=schema), surface)
         search_path = guarded.resolved.search_path
         bound = self._binder_of(surface).bind(text, search_path=search_path)
-        described = bound.schema
-        if described is None:  # A result column hangs on a parameter's type: describe it with the expected types.
-            declared = typed_text(statement, bound.parameters.names, declared_types(bound.parameters))
-            described = self._binder_of(surface).bind(declared, search_path=search_path).schema
-            assert described is not None, "every parameter has a type, so every column has one"
-        return Prepared(guarded, described, bound.parameters, bound.is_open, search_path)
+        check_numbers(statement, bound.parameters.names)
+        if bound.schema is not None:
+            return Prepared(guarded, bound.schema, bound.parameters, bound.is_open, search_path)
+        parameters, schema = self._guessed(self._binder_of(surface), statement, bound, search_path)
+        return Prepared(guarded, schema, parameters, bound.is_open, search_path)
+
+    def _guessed(
+        self, binder: Binder, statement: Statement, bound: Bound, search_path: tuple[str, ...]
+    ) -> tuple[pa.Schema, pa.Schema]:
+        """Parameters and result of a statement whose result hangs on a parameter's type: with types that bind."""
+        refusals = []
+        for parameters in guesses(bound.parameters, bound.is_open):
+            text = typed_text(statement, parameters.names, declared_types(parameters))
+            try:
+                schema = binder.bind(text, search_path=search_path).schema
+            except FlightmeshError as refusal:
+                refusals.append(refusal)
+                continue
+            return parameters, _known(schema)
+        raise refusals[0]
 
     def _bind_typed(self, prepared: Prepared, columns: tuple[int, ...], types: Sequence[str]) -> Typed:
         statement, surface = prepared.guarded.resolved.statement, prepared.guarded.surface
@@ -117,11 +132,21 @@ class Planner:
 
         def make() -> Typed:
             schema = self._binder_of(surface).bind(sql, search_path=prepared.search_path).schema
-            assert schema is not None, "every parameter has a type, so every column has one"
-            return Typed(prepared, sql, schema, columns)
+            return Typed(prepared, sql, _known(schema), columns)
 
         catalog, name = ",".join(prepared.search_path), ",".join(map(str, columns))
         return self._typed.get_or_make((surface.id, statement.text, catalog, name, sql), make)
+
+
+def _known(schema: pa.Schema | None) -> pa.Schema:
+    """The result schema of a statement whose parameters all have types; without one it hangs on a value."""
+    if schema is None:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            "The columns of the result hang on the value of a parameter.",
+            hint="Write this value into the statement.",
+        )
+    return schema
 
 
 def select_all(surface: Surface, path: Path) -> str:

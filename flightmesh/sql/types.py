@@ -61,8 +61,8 @@ def sql_type(arrow: pa.DataType) -> str | None:
 def python_value(scalar: pa.Scalar) -> object:
     """The scalar as the Python value that DuckDB binds without loss; None for NULL.
 
-    Times and timestamps travel as ISO text, which the parameter's CAST reads back exactly: Python's own types end at
-    microseconds.
+    Dates, times and timestamps travel as ISO text, which the parameter's CAST reads back exactly: Python's own types
+    end at microseconds and in the year 9999.
     """
     if not scalar.is_valid:
         return None
@@ -88,11 +88,12 @@ def _timestamp_text(scalar: pa.Scalar) -> str:
     return str(plain.cast(pa.string())) + ("" if arrow.tz is None else "+00")
 
 
-def _time_text(scalar: pa.Scalar) -> str:
+def _iso_text(scalar: pa.Scalar) -> str:
     return str(scalar.cast(pa.string()))
 
 
 _AS_TEXT: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Scalar], str]], ...] = (
     (pa.types.is_timestamp, _timestamp_text),
-    (pa.types.is_time, _time_text),
+    (pa.types.is_date, _iso_text),
+    (pa.types.is_time, _iso_text),
 )

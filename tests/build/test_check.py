@@ -66,16 +66,15 @@ def test_sql_on_one_line_is_located_too(make_product: MakeProduct, sql: str, mes
 
 def test_errors_in_low_code_are_shown_at_the_key(make_product: MakeProduct) -> None:
     """The author would get places in SQL that he never wrote."""
-    edit = {
-        "    from: departures\n": "    from: departures\n    derive: {a: delay + 1, b: dely + carrier}\n    filter: 1) --\n"
-    }
+    derive, predicate = "    derive: {a: delay + 1, b: dely + carrier}\n", "    filter: 1) --\n"
+    edit = {"    from: departures\n": f"    from: departures\n{derive}{predicate}"}
     folder = make_product(edit=edit)
     (problem,) = check_product(folder).problems
     assert (problem.line, problem.message) == (
         line_of(folder, "filter: 1)"),
         '1) -- is not SQL: syntax error at or near ")".',
     )
-    folder = make_product(edit={key: text.replace("    filter: 1) --\n", "") for key, text in edit.items()})
+    folder = make_product(edit={key: text.replace(predicate, "") for key, text in edit.items()})
     (problem,) = check_product(folder).problems
     line = line_of(folder, "derive:")
     column = (folder / "product.yaml").read_text().splitlines()[line - 1].index("dely") + 1
@@ -104,7 +103,7 @@ def test_everything_is_told_at_once_and_follow_ups_are_not(make_product: MakePro
     problems = told(check_product(folder))
     assert [problem.split(":")[1] for problem in problems] == [
         str(line_of(folder, "airline: nme")),
-        str(line_of(folder, "FROM flights")),
+        str(line_of(folder, "avg( ")),
     ]
 
 
