@@ -5,7 +5,7 @@ A contestant keeps its connection open from the start: connecting is not part of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import adbc_driver_flightsql.dbapi as adbc
@@ -39,8 +39,8 @@ class Contestant(Protocol):
         """The whole result."""
         ...
 
-    def first_batch(self, sql: str) -> pa.RecordBatch:
-        """The first batch; the rest of the result is given up."""
+    def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
+        """The first batch, and what gives up the rest of the result."""
         ...
 
     def close(self) -> None: ...
@@ -58,11 +58,9 @@ class InProcess:
     def fetch(self, sql: str) -> pa.Table:
         return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS).read_all()
 
-    def first_batch(self, sql: str) -> pa.RecordBatch:
+    def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
         reader = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
-        batch = reader.read_next_batch()
-        reader.close()
-        return batch
+        return reader.read_next_batch(), reader.close
 
     def close(self) -> None:
         self._connection.close()
@@ -80,9 +78,9 @@ class Adbc:
         with self._connection.cursor() as cursor:
             return cursor.execute(sql).fetch_arrow_table()
 
-    def first_batch(self, sql: str) -> pa.RecordBatch:
-        with self._connection.cursor() as cursor:
-            return cursor.execute(sql).fetch_record_batch().read_next_batch()
+    def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
+        cursor = self._connection.cursor()
+        return cursor.execute(sql).fetch_record_batch().read_next_batch(), cursor.close
 
     def close(self) -> None:
         self._connection.close()
@@ -105,11 +103,9 @@ class Flight:
     def fetch(self, sql: str) -> pa.Table:
         return self._stream(sql).read_all()
 
-    def first_batch(self, sql: str) -> pa.RecordBatch:
+    def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
         stream = self._stream(sql)
-        batch = stream.read_chunk().data
-        stream.cancel()
-        return batch
+        return stream.read_chunk().data, stream.cancel
 
     def close(self) -> None:
         self._client.close()
@@ -130,11 +126,9 @@ class Client:
     def fetch(self, sql: str) -> pa.Table:
         return self._client.sql(sql).arrow()
 
-    def first_batch(self, sql: str) -> pa.RecordBatch:
+    def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
         reader = self._client.sql(sql).reader()
-        batch = reader.read_next_batch()
-        reader.close()
-        return batch
+        return reader.read_next_batch(), reader.close
 
     def close(self) -> None:
         self._client.close()

@@ -10,11 +10,12 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 Size = Literal["smoke", "full"]
-# scan: rows count; query: an answer counts; first: the first rows count; short: many executions, and the slow ones count.
+# What counts. scan: rows; query: the answer; first: the first rows; short: every one of many executions.
 Kind = Literal["scan", "query", "first", "short"]
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class Result:
         return quantile([outcome.seconds for outcome in self.outcomes], share)
 
 
-class Disagreement(Exception):
+class DisagreementError(Exception):
     """Two contestants gave different answers to one question: their times cannot be compared."""
 
 
@@ -118,15 +119,16 @@ def timed(run: Callable[[], T], weigh: Callable[[T], tuple[int, int]]) -> Outcom
 def run(cases: Sequence[Case], tell: Callable[[str], None]) -> list[Result]:
     """Every case warmed up, its answer compared, and then timed in interleaved rounds.
 
-    Errors: Disagreement.
+    Errors: DisagreementError.
     """
     hashes = _checked(cases, tell)
     outcomes: dict[int, list[Outcome]] = {index: [] for index in range(len(cases))}
     last = max(case.rounds for case in cases)
-    for round_ in range(last):
-        tell(f"round {round_ + 1} of {last}")
-        for index in _order(cases, round_):
-            outcomes[index] += _executed(cases[index])
+    with _old_objects_left_alone():
+        for round_ in range(last):
+            tell(f"round {round_ + 1} of {last}")
+            for index in _order(cases, round_):
+                outcomes[index] += _executed(cases[index])
     results = [
         Result(case.workload, case.kind, case.contestant, tuple(outcomes[index]), hashes[index])
         for index, case in enumerate(cases)
@@ -143,6 +145,17 @@ def ratio(result: Result, baseline: Result) -> float:
 def find(results: Iterable[Result], workload: str, contestant: str) -> Result | None:
     """The result of the contestant at the workload, None when it did not take part."""
     return next((r for r in results if (r.workload, r.contestant) == (workload, contestant)), None)
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Spares the garbage collector what exists already, so that collecting before each measurement takes no time."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _executed(case: Case) -> list[Outcome]:
@@ -177,9 +190,9 @@ def _order(cases: Sequence[Case], round_: int) -> Iterator[int]:
 
 
 def _agree(what: str, answers: Iterable[tuple[str, str, object]]) -> None:
-    """Errors: Disagreement between two answers ``(workload, contestant, answer)`` to one workload."""
+    """Errors: DisagreementError between two answers ``(workload, contestant, answer)`` to one workload."""
     first: dict[str, tuple[str, object]] = {}
     for workload, contestant, answer in answers:
         other, expected = first.setdefault(workload, (contestant, answer))
         if answer != expected:
-            raise Disagreement(f"{workload}: the {what} of {contestant} differ from those of {other}.")
+            raise DisagreementError(f"{workload}: the {what} of {contestant} differ from those of {other}.")

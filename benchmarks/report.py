@@ -98,18 +98,18 @@ def _figures(result: Result) -> Mapping[str, object]:
 
 
 def _facts(run: Run) -> Iterator[str]:
-    machine, versions, service = run.machine, run.versions, run.service
-    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    machine, service = run.machine, run.service
+    names = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     yield ""
     yield (
-        f"{run.at}, {run.size} size: TPC-H scale factor {run.parameters['scale']:g}, {run.parameters['rounds']} rounds. "
-        f"Machine: {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['architecture']}, "
-        f"{machine['system']}, shared by client and servers. {names}."
+        f"{run.at}, {run.size} size: TPC-H scale factor {run.parameters['scale']:g}, "
+        f"{run.parameters['rounds']} rounds. Machine: {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{machine['architecture']}, {machine['system']}, shared by client and servers. {names}."
     )
     yield ""
     yield (
-        f"Building the product took {service.build_s:.1f} s and {_mib(service.build_peak_mib)} at most; its snapshot has "
-        f"{_mib(service.snapshot_mib)}. Starting on that snapshot took {service.restart_s:.1f} s; the server that "
+        f"Building the product took {service.build_s:.1f} s and {_mib(service.build_peak_mib)} at most; its snapshot "
+        f"has {_mib(service.snapshot_mib)}. Starting on that snapshot took {service.restart_s:.1f} s; the server that "
         f"answered all of this held {_mib(service.serve_peak_mib)} at most, mapped files included."
     )
 

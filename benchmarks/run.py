@@ -6,9 +6,8 @@ import argparse
 import datetime
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import harness, report, servers, tpch
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(size: harness.Size, work: Path, *, rounds: int | None = None) -> report.Run:
-    """One run at this size; data, state and logs stay below ``work``. Errors: harness.Disagreement."""
+    """One run at this size; data, state and logs stay below ``work``. Errors: harness.DisagreementError."""
     at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     _tell("making the data")
     product = tpch.make_product(work, SCALE.at(size))

@@ -24,7 +24,7 @@ ROWS_LARGE = parameter("rows_large", smoke=10_000, full=1_000_000)
 ROUNDS = parameter("rounds", smoke=1, full=9)
 ROUNDS_WHOLE = parameter("rounds_whole", smoke=1, full=5)
 # The executions of a short workload: over all rounds, so many times each.
-EXECUTIONS_SHORT = parameter("executions_short", smoke=10, full=300)
+EXECUTIONS_SHORT = parameter("executions_short", smoke=3, full=300)
 
 PARAMETERS = (SCALE, ROWS_SMALL, ROWS_LARGE, ROUNDS, ROUNDS_WHOLE, EXECUTIONS_SHORT)
 
@@ -81,8 +81,10 @@ def result_hash(table: pa.Table, judge: duckdb.DuckDBPyConnection) -> str:
     """A digest of names, types and rows, whatever the order of the rows; doubles count to ten digits."""
     head = [f"{field.name} {field.type}" for field in table.schema]
     columns = ", ".join(_comparable(field) for field in table.schema)
-    row = judge.from_arrow(table).query("t", f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM t").fetchone()
-    return hashlib.sha256("\n".join([*head, str(row)]).encode()).hexdigest()[:16]
+    judge.register("answer", table)
+    rows = judge.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM answer").fetchall()
+    judge.unregister("answer")
+    return hashlib.sha256("\n".join([*head, str(rows)]).encode()).hexdigest()[:16]
 
 
 def _workloads(size: Size, rounds: int | None) -> Iterator[_Workload]:
@@ -108,9 +110,7 @@ def _case(
     execute: Callable[[], Outcome],
     hashed: Callable[[], str] | None,
 ) -> Case:
-    return Case(
-        workload.name, workload.kind, contestant.name, workload.rounds, workload.executions, execute, hashed
-    )
+    return Case(workload.name, workload.kind, contestant.name, workload.rounds, workload.executions, execute, hashed)
 
 
 def _fetch(contestant: Contestant, sql: str) -> Callable[[], Outcome]:
@@ -120,12 +120,13 @@ def _fetch(contestant: Contestant, sql: str) -> Callable[[], Outcome]:
 def _first_batch(contestant: Contestant, sql: str) -> Callable[[], Outcome]:
     """Until the first batch is here. How many rows it has is each server's own choice, so they do not count."""
 
-    def execute() -> Outcome:
-        outcome = timed(lambda: contestant.first_batch(sql), lambda batch: (min(batch.num_rows, 1), batch.nbytes))
+    def weigh(brought: tuple[pa.RecordBatch, Callable[[], None]]) -> tuple[int, int]:
+        batch, give_up = brought
+        give_up()
         time.sleep(_SETTLE_S)
-        return outcome
+        return min(batch.num_rows, 1), batch.nbytes
 
-    return execute
+    return lambda: timed(lambda: contestant.first_batch(sql), weigh)
 
 
 def _plan(contestant: Contestant, sql: str) -> Callable[[], Outcome] | None:

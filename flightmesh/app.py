@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,7 @@ class Application:
 
     server: FlightServer
     node: Node
+    engine: DuckDBEngine
     watcher: Watcher
     ready: Ready
     drain_s: float
@@ -102,6 +104,7 @@ def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[A
     with ExitStack() as closing:
         closing.enter_context(_no_tracebacks())
         store = closing.enter_context(Store(config.state))
+        Control(config.state).clear()
         engine = _engine(config)
         closing.callback(engine.close)
         watcher = Watcher(poll_s=config.limits.cancel_poll_s, stall_s=config.limits.stream_stall_s)
@@ -110,31 +113,60 @@ def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[A
         yield application
 
 
+class _Signals:
+    """What the process has been told. Without a lock of Python's: a handler runs in the thread that may hold it."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self._told: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def receive(self, number: int, _frame: object) -> None:
+        self.stop = self.stop or number != signal.SIGHUP
+        self._told.put(number)
+
+    def reload_within(self, timeout_s: float) -> bool:
+        """Waits for a signal; whether the products are to be loaded, once for all that has been told by then."""
+        try:
+            told = {self._told.get(timeout=timeout_s)}
+            while not self._told.empty():
+                told.add(self._told.get_nowait())
+        except queue.Empty:
+            return False
+        return told == {signal.SIGHUP}
+
+
+class _Stopped(BaseException):
+    """The server was told to stop while it loaded. No Exception: nobody on the way may take it for a failed product."""
+
+
 def serve(config: Config, *, on_progress: Callable[[str], None], on_ready: Callable[[Ready], None]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP reloads. Returns the process's exit code."""
-    stop, wake = threading.Event(), threading.Event()
-    reload = threading.Event()
+    signals = _Signals()
 
-    def on_signal(number: int, _frame: object) -> None:
-        (reload if number == signal.SIGHUP else stop).set()
-        wake.set()
+    def between_steps(text: str) -> None:
+        if signals.stop:
+            raise _Stopped
+        on_progress(text)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
-    with running(config, on_progress=on_progress) as application:
+        signal.signal(number, signals.receive)
+    with suppress(_Stopped), running(config, on_progress=between_steps) as application:
         on_ready(application.ready)
-        while not stop.is_set():
-            wake.wait(SWEEP_S)
-            wake.clear()
-            if reload.is_set():
-                reload.clear()
-                application.node.reload()
+        while not signals.stop:
+            if signals.reload_within(SWEEP_S):
+                with suppress(_Stopped):
+                    application.node.reload()
             application.node.sweep()
-        if not application.stop():
-            log.error("serve.stop: calls are still running; leaving them")
-            logging.shutdown()
-            os._exit(0)
+        _end(application)
     return 0
+
+
+def _end(application: Application) -> None:
+    """Stops the server, and the process with it when calls outstay everything."""
+    if not application.stop():
+        log.error("serve.stop: calls are still running; leaving them")
+        logging.shutdown()
+        os._exit(0)
 
 
 def check(folders: Sequence[Path]) -> list[CheckResult]:
@@ -205,7 +237,8 @@ def _wire(
             store.publish(loaded)
         return loaded
 
-    snapshot = load(None)
+    # What was served last lends a product that cannot be read now its policy: hidden stays hidden.
+    snapshot = load(store.current())
     key = signing_key(config)
     core = _core(config, store, engine, snapshot, key)
     server = _server(config, core, watcher, key)
@@ -224,7 +257,7 @@ def _wire(
         record=record_of(snapshot, pid=os.getpid(), uri=uri),
     )
     node.start()
-    return Application(server, node, watcher, _ready(config, snapshot, uri, started), config.limits.drain_s)
+    return Application(server, node, engine, watcher, _ready(config, snapshot, uri, started), config.limits.drain_s)
 
 
 def _core(config: Config, store: Store, engine: DuckDBEngine, snapshot: Snapshot, key: bytes) -> _Core:

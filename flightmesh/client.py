@@ -462,7 +462,7 @@ def _parameter_batch(params: Parameters, declared: pa.Schema) -> pa.RecordBatch:
     else:
         if len(params) != len(declared):
             raise FlightmeshError(
-                ErrorCode.INVALID, f"The statement has {len(declared)} parameters; {len(params)} values are given."
+                ErrorCode.INVALID, f"The number of parameters is wrong: {len(declared)} wanted, {len(params)} given."
             )
         named = dict(zip(declared.names, params, strict=True))
     return pa.RecordBatch.from_arrays([_one_value(name, value) for name, value in named.items()], names=list(named))

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
+from flightmesh.build.filters import filter_problems
 from flightmesh.build.lowcode import LowCodeFaults
 from flightmesh.build.models import Making, Relation, as_sql, make_model, reads_of
 from flightmesh.build.pipeline import BuildBounds
@@ -157,6 +158,7 @@ class _Check:
                 found[name] = tuple(DataColumn(column, sql_type) for column, sql_type in columns)
                 if name in contracts:
                     self.problems += compare(contracts[name], columns)
+        self.problems += filter_problems(self.product, self.document, found, limits=self.bounds.limits)
         return found
 
     def model_error(self, name: str, error: FlightmeshError) -> None:

@@ -5,10 +5,11 @@ aggregate. Each step is one CTE. What each does exactly:
 
 * keep: these columns alone, in this order; cast: to SQL types; filter: rows for which every predicate is true stay.
 * derive: new columns, each of which may use those before it.
-* dedupe: of the rows with equal keys (NULL equals NULL) the first in the input's order stays; the order of the rest
-is kept. * join: ``left`` keeps rows without a match, ``inner`` drops them; several matches make several rows; NULL
-matches nothing. * lookup: a left join for which ``LowCode.lookups`` holds the statements that find keys without
-exactly one match. * aggregate: one row per group, ordered by the group's columns.
+* dedupe: of the rows with equal keys (NULL equals NULL) the first in the input's order stays; the rest keep theirs.
+* join: ``left`` keeps rows without a match, ``inner`` drops them; several matches make several rows; NULL matches
+  nothing.
+* lookup: a left join for which ``LowCode.lookups`` holds the statements that find keys without exactly one match.
+* aggregate: one row per group, ordered by the group's columns.
 
 Authors' expressions stand between brackets, after a check that each is one complete expression.
 """

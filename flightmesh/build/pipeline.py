@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flightmesh.build.filters import filter_problems
 from flightmesh.build.identity import bundle_id, code_id, snapshot_id, tools
 from flightmesh.build.models import Making, Recipe, Relation, make_model, recipe
 from flightmesh.catalog.durable import move_whole, staging_folder, taken_away
@@ -93,7 +94,7 @@ def build_product(
     else:
         progress(str(name), "snapshot is up to date")
     ports = port_data(folder, record)
-    _check_contracts(bundle, {port: data.columns for port, data in ports.items()})
+    _check_ports(bundle, {port: data.columns for port, data in ports.items()}, bounds.limits)
     return ProductSnapshot(name, bundle.product, bundle.contracts, ports, inputs.snapshot_id, bundle_id(bundle))
 
 
@@ -136,9 +137,10 @@ def make_models(work: Work) -> None:
 
 
 def check_contracts(work: Work) -> None:
-    """Compare the contracts with the models' columns, before anything is written."""
+    """Compare contracts and row filters with the models' columns, before anything is written."""
     ports = work.bundle.product.ports
-    _check_contracts(work.bundle, {name: _columns(work.workshop, port.model) for name, port in ports.items()})
+    columns = {name: _columns(work.workshop, port.model) for name, port in ports.items()}
+    _check_ports(work.bundle, columns, work.bounds.limits)
 
 
 def write_ports(work: Work) -> None:
@@ -187,8 +189,10 @@ def _build(bundle: Bundle, inputs: Inputs, folder: Path, state: Path, progress: 
         move_whole(staging, folder)
 
 
-def _check_contracts(bundle: Bundle, columns: Mapping[str, tuple[DataColumn, ...]]) -> None:
+def _check_ports(bundle: Bundle, columns: Mapping[str, tuple[DataColumn, ...]], limits: Limits) -> None:
     problems: list[Problem] = []
+    if bundle.document is not None:
+        problems += filter_problems(bundle.product, bundle.document, columns, limits=limits)
     for port, contract in bundle.contracts.items():
         problems += compare(contract, [(column.name, column.sql_type) for column in columns[port]])
     if problems:

@@ -1,4 +1,5 @@
-"""Files that are whole or not there, whatever happens in between: atomic writes, staging folders, and what killed builds left behind.
+"""Files that are whole or not there, whatever happens in between: atomic writes, staging folders, and what killed
+builds left behind.
 
 Everything is prepared aside, flushed to disk, and moved into place by one rename within one file system.
 """

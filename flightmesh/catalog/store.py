@@ -159,8 +159,13 @@ class Store:
             return None
         wanted = {current.generation, *(g for g, n in self._holds.items() if n > 0)}
         wanted |= {generation for generation, until in self._leases.items() if until > now}
-        found = {generation: read_generation(self._generation_path(generation)) for generation in wanted}
+        found = {generation: self._record(generation) for generation in wanted}
         return {generation: record for generation, record in found.items() if record is not None}
+
+    def _record(self, generation: str) -> GenerationRecord | None:
+        """The record of a generation; of one that is in use also when its file was damaged."""
+        snapshot = self._snapshots.get(generation)
+        return read_generation(self._generation_path(generation)) if snapshot is None else generation_record(snapshot)
 
     def _take_unnamed(self, live: list[GenerationRecord], deletions: ExitStack) -> None:
         bundles = {bundle for record in live for _, bundle, _ in record.products}

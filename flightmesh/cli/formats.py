@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TABLE_ROWS_MAX = 1_000
 CELL_CHARACTERS_MAX = 60
 
+# Between two columns of a table.
+_GAP = 3
+
 
 class Format(StrEnum):
     """How a result is written."""
@@ -88,13 +91,14 @@ WRITERS: Mapping[Format, Callable[[pa.RecordBatchReader, IO[bytes]], None]] = {
 def print_table(reader: pa.RecordBatchReader, console: Console) -> bool:
     """Prints the first TABLE_ROWS_MAX rows; whether these are all. A terminal gets the columns that fit into it."""
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     rows, is_whole = _first_rows(reader, TABLE_ROWS_MAX)
     cells = [[None if value is None else _cell(value) for value in row] for row in rows]
     names = [_shortened(printable(name)) for name in reader.schema.names]
-    widths = [max([len(name), *(len(row[i] or "NULL") for row in cells)]) for i, name in enumerate(names)]
+    widths = [max([cell_len(name), *(cell_len(row[i] or "NULL") for row in cells)]) for i, name in enumerate(names)]
     shown = _fitting(widths, console.width) if console.is_terminal else len(names)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, field in zip(names[:shown], reader.schema, strict=False):
@@ -102,8 +106,7 @@ def print_table(reader: pa.RecordBatchReader, console: Console) -> bool:
     for row in cells:
         table.add_row(*(Text("NULL", "dim") if cell is None else Text(cell) for cell in row[:shown]))
     if not console.is_terminal:
-        # Twice: some characters take two places.
-        console.width = max(console.width, sum(2 * width + 3 for width in widths))
+        console.width = max(console.width, sum(widths) + _GAP * len(widths))
     console.print(table)
     more = f", {shown} of {len(names)} columns" if shown < len(names) else ""
     console.print(
@@ -152,7 +155,19 @@ def _json_column(column: pa.Array) -> pa.Array:
         return pc.if_else(pc.is_finite(column), column, None).cast(pa.string())
     if _is_number(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.string())
-    return pa.array((None if value is None else json_text(value) for value in _exact(column).to_pylist()), pa.string())
+    column = _exact(column)
+    if pa.types.is_string(column.type) or pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        # These repeat themselves: each value is turned into text once.
+        encoded = column.dictionary_encode()
+        return _each(encoded.dictionary, json_text).take(encoded.indices)
+    return _each(column, json_text)
+
+
+def _each(column: pa.Array, text: Callable[[object], str]) -> pa.Array:
+    """The text of each value, NULL for NULL."""
+    import pyarrow as pa
+
+    return pa.array((None if value is None else text(value) for value in column.to_pylist()), pa.string())
 
 
 def _plain(value: object) -> str:
@@ -186,7 +201,7 @@ def _fitting(widths: Iterable[int], room: int) -> int:
     """How many columns fit beside each other: at least one."""
     fitting, taken = 0, 0
     for width in widths:
-        taken += width + (2 if fitting else 0)
+        taken += width + (_GAP if fitting else 0)
         if fitting and taken > room:
             break
         fitting += 1
@@ -221,15 +236,8 @@ def _csv_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with every column that CSV cannot hold written as text."""
     import pyarrow as pa
 
-    columns = [column if _is_in_csv(column.type) else _as_text(column) for column in batch.columns]
+    columns = [column if _is_in_csv(column.type) else _each(column, _csv_cell) for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def _as_text(column: pa.Array) -> pa.Array:
-    import pyarrow as pa
-
-    values = (None if value is None else _csv_cell(value) for value in column.to_pylist())
-    return pa.array(values, pa.string())
 
 
 def _csv_cell(value: object) -> str:

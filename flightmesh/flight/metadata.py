@@ -61,7 +61,8 @@ def _entry(described: TableDescription) -> TableEntry:
         )
         for ordinal, (column, field) in enumerate(zip(table.columns, described.schema, strict=True), start=1)
     ]
-    remarks = " ".join(filter(None, (table.description, f"Grain: {table.grain}." if table.grain else None))) or None
+    grain = f"Grain: {table.grain.rstrip('.')}." if table.grain else None
+    remarks = " ".join(filter(None, (table.description, grain))) or None
     return TableEntry(table.name, TABLE_TYPE, pa.schema(fields), table.primary_key, remarks)
 
 

@@ -53,8 +53,7 @@ def _batches(
     with running.open() as executions, watcher.watch(context, limits.query_timeout_s) as watched:
         for execution in executions:
             # Here and not left to whoever frees this frame: an error keeps it alive until the garbage is collected.
-            with closing(execution):
-                watched.cancels(execution.cancel)
+            with closing(execution), watched.cancelling(execution.cancel):
                 for batch in _read(execution, running.schema, watched):
                     for part in sized(batch, limits.batch_bytes_max):
                         with watched.sending():

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pyarrow.flight as fl
 
@@ -30,11 +31,16 @@ class Watched:
         self._waits_since: float | None = None
         self.failure: FlightmeshError | None = None
 
-    def cancels(self, cancel: Callable[[], None]) -> None:
-        """Names what stops the query that runs from now on; stops it at once when the call is over already."""
+    @contextmanager
+    def cancelling(self, cancel: Callable[[], None]) -> Iterator[None]:
+        """Names what stops the query that runs in the block; stops it at once when the call is over already."""
         self._cancel = cancel
         if self.failure is not None:
             cancel()
+        try:
+            yield
+        finally:
+            self._cancel = None
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -68,8 +74,9 @@ class Watched:
             count(f"queries.{code.value}")
             self.failure = FlightmeshError(code, fact)
         # Again at every look: a statement that starts after the first interrupt must be stopped too.
-        if self._cancel is not None:
-            self._cancel()
+        cancel = self._cancel
+        if cancel is not None:
+            cancel()
 
 
 class Watcher:
@@ -101,7 +108,7 @@ class Watcher:
         """Cuts the connections of all watched calls, for a server that must end now."""
         with self._changed:
             for watched in self._watched:
-                watched.cut()
+                _safely(watched.cut)
 
     def close(self) -> None:
         """Ends the thread."""
@@ -119,5 +126,13 @@ class Watcher:
                 # Under the lock, so that no call can end while its context is looked at.
                 now = time.monotonic()
                 for watched in self._watched:
-                    watched.look(now, self._stall_s)
+                    _safely(partial(watched.look, now, self._stall_s))
             time.sleep(self._poll_s)
+
+
+def _safely(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:
+        # A door: the engine or the socket of one call must not end the watch over all others.
+        log.exception("watch.failed")

@@ -73,15 +73,20 @@ def visible(product: ProductSnapshot, port: PortData, reader: Reader, *, mask_ke
     )
 
 
-def check_predicate(predicate: str, *, limits: Limits) -> None:
-    """Refuses (INVALID) a row filter that is not one expression over the port's own columns."""
-    statement = parse(f"SELECT 1 FROM port WHERE ({_with_attributes(predicate, None)})", limits=limits)
+def filter_probe(predicate: str, relation: str, *, limits: Limits) -> str:
+    """A statement that binds if the row filter fits the relation, and reads no row of it.
+
+    INVALID when the predicate is not one expression over the relation's own columns. Attributes of users are NULL.
+    """
+    text = f"SELECT 1 FROM {quote(relation)} WHERE (\n{_with_attributes(predicate, None)}\n) LIMIT 0"
+    statement = parse(text, limits=limits)
     if statement.survey.refusals:
         raise statement.survey.refusals[0]
-    if [reference.path for reference in statement.survey.relations] != [("port",)] or statement.survey.parameters:
+    if [reference.path for reference in statement.survey.relations] != [(relation,)] or statement.survey.parameters:
         raise FlightmeshError(
             ErrorCode.INVALID, "A row filter may read only the columns of its port.", hint="Join in the model instead."
         )
+    return text
 
 
 def mask_expression(column: DataColumn, mask: Mask, key: bytes) -> str:

@@ -45,6 +45,10 @@ class Control:
         """Replaces the file, whole."""
         write_whole(self.state / _FILE, msgspec.json.encode(record))
 
+    def clear(self) -> None:
+        """Removes what a server before this one said: its process may be another program's by now."""
+        (self.state / _FILE).unlink(missing_ok=True)
+
     def read(self) -> ServerRecord:
         """What the server last wrote; UNAVAILABLE when no server runs on this state directory."""
         try:

@@ -20,6 +20,9 @@ from flightmesh.planner.masks import Reader
 from flightmesh.planner.surface import Surface, surface
 from flightmesh.service.authn import Principal
 
+# A statement that was being planned when its generation was superseded has no lease and no hold yet.
+_SETTLING_S = 10.0
+
 
 @dataclass(slots=True)
 class _Generation:
@@ -64,6 +67,7 @@ class Generations:
     def publish(self, snapshot: Snapshot) -> None:
         """Makes the snapshot the current generation; what older ones still owe stays readable."""
         with self._lock:
+            self._settle(self._current)
             known = self._readable.setdefault(snapshot.generation, _Generation(snapshot))
             # Equal content has equal identity, but reasons for unavailability are not content: take the newer ones.
             known.snapshot = snapshot
@@ -97,7 +101,12 @@ class Generations:
                 hint="Ask for a new ticket.",
             )
         with self._lock:
-            return self._readable.setdefault(generation, _Generation(found))
+            entry = self._readable.setdefault(generation, _Generation(found))
+            self._settle(entry)
+            return entry
+
+    def _settle(self, entry: _Generation) -> None:
+        entry.leased_until = max(entry.leased_until, self._clock() + _SETTLING_S)
 
     def twin(self, shown: Surface) -> Twin:
         """The binder of a Surface. A twin that falls out of the cache is freed when its last user lets go of it."""

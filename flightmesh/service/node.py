@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Collection
 
+import msgspec
+
 from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.catalog.store import Store
 from flightmesh.errors import FlightmeshError
@@ -50,7 +52,7 @@ class Node:
         failure: str | None = None
         try:
             snapshot = self._load(self._generations.current)
-        except FlightmeshError as error:
+        except (FlightmeshError, OSError) as error:
             log.error("reload.failed: %s", error, exc_info=True)
             failure = str(error)
         else:
@@ -58,7 +60,10 @@ class Node:
             count("generations.published")
             self._hold()
         self._record = _counted(self._record, self._generations.current)
-        self._tell(failure)
+        try:
+            self._tell(failure)
+        except OSError:
+            log.exception("control.failed")  # Whoever asked for the reload waits in vain; readers notice nothing.
 
     def sweep(self) -> None:
         """Gives up generations that nobody can read any more: engine instances, plans, files."""
@@ -68,7 +73,10 @@ class Node:
         for generation in self._held - readable:
             self._store.release(generation)
         self._held &= readable
-        self._store.collect(time.time())
+        try:
+            self._store.collect(time.time())
+        except OSError:
+            log.exception("sweep.failed")  # A full disk, for one; reads go on, and the next sweep tries again.
 
     def _hold(self) -> None:
         for generation in self._generations.readable - self._held:
@@ -76,18 +84,7 @@ class Node:
             self._held.add(generation)
 
     def _tell(self, error: str | None) -> None:
-        record = self._record
-        self._control.write(
-            ServerRecord(
-                pid=record.pid,
-                uri=record.uri,
-                loads=record.loads,
-                generation=record.generation,
-                products=record.products,
-                unavailable=record.unavailable,
-                error=error,
-            )
-        )
+        self._control.write(msgspec.structs.replace(self._record, error=error))
 
 
 def record_of(snapshot: Snapshot, *, pid: int, uri: str, loads: int = 1) -> ServerRecord:

@@ -105,14 +105,14 @@ class Queries:
         return self._described(session, surface, sql, prepared.schema, (None, None))
 
     def table(self, session: Session, path: tuple[str, ...]) -> Described:
-        """A ticket for all rows of the table of a path descriptor (``domain``, ``product``, ``port``; or joined by
-        dots).
+        """A ticket for all rows of the table of a path descriptor (``domain``, ``product``, ``port``; or some of
+        them joined by dots).
         """
-        if len(path) > self._limits.path_depth_max:
+        parts = tuple(".".join(path).split("."))
+        if not any(parts) or len(parts) > self._limits.path_depth_max:
             raise FlightmeshError(
-                ErrorCode.INVALID, "The path has too many parts.", hint="Write domain, product, port."
+                ErrorCode.INVALID, "The path is empty or too long.", hint="Write domain, product, port."
             )
-        parts = tuple(path[0].split(".")) if len(path) == 1 else path
         return self.statement(session, select_all(self._generations.surface(session.principal), parts))
 
     def prepare(self, session: Session, sql: str) -> PreparedStatement:

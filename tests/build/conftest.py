@@ -68,19 +68,30 @@ BY_CARRIER = [
 ]
 BY_ORIGIN = [{"origin": "EWR", "flights": 3}, {"origin": "JFK", "flights": 1}]
 
+# Texts of the manifest that make its Polars model and port, which take a process and a second each time.
+POLARS_PARTS = (
+    "  by_origin:\n    python: models/by_origin.py:build\n    inputs: [flights]\n",
+    "  by_origin: {model: by_origin, contract: contracts/by_origin.odcs.yaml}\n",
+)
+
 MakeProduct = Callable[..., Path]
 
 
 @pytest.fixture
 def make_product(tmp_path: Path) -> MakeProduct:
-    """Makes the product in a folder of the given name; ``edit`` replaces texts of its manifest."""
+    """Makes the product in a folder of the given name; ``edit`` replaces texts of its manifest; ``lean`` leaves
+    Polars out.
+    """
 
-    def make(name: str = "mini", *, edit: Mapping[str, str] | None = None, code: str = CODE) -> Path:
+    def make(
+        name: str = "mini", *, edit: Mapping[str, str] | None = None, code: str = CODE, lean: bool = False
+    ) -> Path:
         folder = tmp_path / "products" / name
         for part in ("data", "models", "contracts"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         manifest = MANIFEST
-        for old, new in (edit or {}).items():
+        without = dict.fromkeys(POLARS_PARTS, "") if lean else {}
+        for old, new in {**without, **(edit or {})}.items():
             assert old in manifest, old
             manifest = manifest.replace(old, new)
         (folder / "product.yaml").write_text(manifest)

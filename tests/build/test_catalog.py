@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -23,6 +24,7 @@ from flightmesh.names import ProductName
 from .conftest import BY_CARRIER, MakeProduct
 
 MINI, OTHER = ProductName("air", "mini"), ProductName("air", "other")
+PRODUCTS = Path(__file__).parents[2] / "products"
 ROUNDS_SEED = 20_130_101
 
 
@@ -45,8 +47,8 @@ def test_products_are_found_where_people_put_them(make_product: MakeProduct, tmp
 
 def test_a_failing_product_does_not_take_the_others_down(make_product: MakeProduct, state: Path) -> None:
     """One author's typo would stop everybody's data."""
-    good = make_product("good")
-    bad = make_product("bad", edit={"air.mini": "air.other", "avg(delay)": "avg(dely)"})
+    good = make_product("good", lean=True)
+    bad = make_product("bad", lean=True, edit={"air.mini": "air.other", "avg(delay)": "avg(dely)"})
     snapshot = load(state, good, bad)
     assert set(snapshot.products) == {MINI}
     failed = snapshot.unavailable[OTHER]
@@ -57,8 +59,8 @@ def test_a_failing_product_does_not_take_the_others_down(make_product: MakeProdu
 
 def test_it_recovers_by_a_reload(make_product: MakeProduct, state: Path) -> None:
     """The server would have to be restarted."""
-    first = load(state, make_product(edit={"avg(delay)": "avg(dely)"}))
-    second = load(state, make_product(), previous=first)
+    first = load(state, make_product(lean=True, edit={"avg(delay)": "avg(dely)"}))
+    second = load(state, make_product(lean=True), previous=first)
     assert (set(first.products), set(second.products), second.unavailable) == (set(), {MINI}, {})
     assert first.generation != second.generation
 
@@ -70,7 +72,7 @@ def test_a_broken_manifest_keeps_its_name_and_who_may_know_of_it(
     make_product: MakeProduct, state: Path, text: str
 ) -> None:
     """The product would vanish without a word, or show itself to those it was hidden from."""
-    folder = make_product()
+    folder = make_product(lean=True)
     first = load(state, folder)
     (folder / "product.yaml").write_text(text)
     second = load(state, folder, previous=first)
@@ -81,7 +83,7 @@ def test_a_broken_manifest_keeps_its_name_and_who_may_know_of_it(
 
 def test_reasons_hold_no_path_and_no_data(make_product: MakeProduct, state: Path, tmp_path: Path) -> None:
     """Clients would read both."""
-    folder = make_product(edit={"on: carrier,": "on: {origin: carrier},"})
+    folder = make_product(lean=True, edit={"on: carrier,": "on: {origin: carrier},"})
     (reason,) = [failure.reason for failure in load(state, folder).unavailable.values()]
     assert "EWR" not in reason
     (folder / "data" / "reference.sqlite").write_bytes(b"no")
@@ -91,24 +93,40 @@ def test_reasons_hold_no_path_and_no_data(make_product: MakeProduct, state: Path
 
 def test_two_folders_of_one_name_are_both_refused(make_product: MakeProduct, state: Path) -> None:
     """Which of them is served would depend on their folders' names."""
-    snapshot = load(state, make_product("one"), make_product("two"))
+    snapshot = load(state, make_product("one", lean=True), make_product("two", lean=True))
     assert snapshot.products == {}
     assert snapshot.unavailable[MINI].reason == "Several folders define this product."
 
 
 def test_equal_content_is_an_equal_generation(make_product: MakeProduct, state: Path) -> None:
     """A reload without a change would open new engine instances and drop every plan."""
-    folder = make_product()
+    folder = make_product(lean=True)
     assert load(state, folder) == load(state, folder)
 
 
 def test_old_snapshots_go_when_nothing_names_them(make_product: MakeProduct, state: Path) -> None:
     """Every reload of changed data would cost its size for good."""
-    first = load(state, make_product())
-    second = load(state, make_product(edit={"avg(delay)": "avg(delay) + 1"}))
+    first = load(state, make_product(lean=True))
+    second = load(state, make_product(lean=True, edit={"avg(delay)": "avg(delay) + 1"}))
     with Store(state) as store:
         assert store.collect(time.time()) == (first.generation,)
     assert [path.name for path in (state / "products" / "air.mini").iterdir()] == [second.products[MINI].snapshot_id]
+
+
+def test_the_bundled_products_load(state: Path) -> None:
+    """Whoever clones the repository and starts the server would see errors instead of data."""
+    snapshot = load(state, *find_products([PRODUCTS]))
+    assert snapshot.unavailable == {}
+    ports = {
+        f"{name}.{port.name}": port.rows
+        for name, product in snapshot.products.items()
+        for port in product.ports.values()
+    }
+    assert (ports["aviation.flights.flights"], ports["clinical.trials.patients"]) == (336_776, 2_139)
+    flights = pq.read_table(snapshot.products[ProductName("aviation", "flights")].ports["flights"].parquet)
+    assert flights["arr_delay"].null_count == 9_430
+    assert pc.mean(flights["arr_delay"]).as_py() == pytest.approx(6.895376757, abs=1e-9)
+    assert flights["dep_time"].null_count == 8_255
 
 
 def assert_whole(snapshot: Snapshot) -> None:
@@ -165,10 +183,11 @@ with Store(Path({str(state)!r})) as store, store.building():
 
 def test_a_kill_at_any_point_leaves_a_whole_generation(make_product: MakeProduct, state: Path) -> None:
     """A power cut would leave a server that does not start, or serves half a product."""
-    kill_while_loading(make_product(), state, rounds=3)
+    kill_while_loading(make_product(lean=True), state, rounds=3)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_twenty_kills_leave_whole_generations(make_product: MakeProduct, state: Path) -> None:
     """As above, at more points."""
     kill_while_loading(make_product(), state, rounds=20)
@@ -176,7 +195,7 @@ def test_twenty_kills_leave_whole_generations(make_product: MakeProduct, state: 
 
 def test_a_state_directory_can_be_thrown_away(make_product: MakeProduct, state: Path) -> None:
     """Operators could not recover from a lost disk."""
-    folder = make_product()
+    folder = make_product(lean=True)
     first = load(state, folder)
     shutil.rmtree(state)
     assert load(state, folder) == first

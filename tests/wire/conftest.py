@@ -1,0 +1,74 @@
+"""What the tests over sockets share: the independently counted figures, and Flight SQL commands sent by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+
+from flightmesh.flightsql.codec import pack
+
+if TYPE_CHECKING:
+    from tests.conftest import ServedBy
+
+_EXPECTED = Path(__file__).parents[1] / "products" / "expected.json"
+
+
+@pytest.fixture(scope="session")
+def expected() -> Mapping[str, Any]:
+    """The figures of ``tests/products/count_expected.py``: counted from the raw files, by no engine of ours."""
+    figures: Mapping[str, Any] = json.loads(_EXPECTED.read_text())
+    return figures
+
+
+@pytest.fixture
+def flight(server: ServedBy) -> Callable[[str], pa.Table]:
+    """The rows of a statement, read anonymously by pyarrow.flight the way of the protocol: information, then ticket."""
+    from flightmesh.flightsql import messages as m
+
+    def read(sql: str) -> pa.Table:
+        client, options = server.flight()
+        with client:
+            info = client.get_flight_info(_command(m.CommandStatementQuery(sql)), options)
+            assert len(info.endpoints) == 1, "some stock clients refuse anything but one endpoint"
+            return client.do_get(info.endpoints[0].ticket, options).read_all()
+
+    return read
+
+
+@pytest.fixture
+def adbc(server: ServedBy) -> Callable[[str], pa.Table]:
+    """The rows of a statement, read anonymously by the stock ADBC driver."""
+
+    def read(sql: str) -> pa.Table:
+        with server.adbc() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetch_arrow_table()
+
+    return read
+
+
+@pytest.fixture
+def ask(server: ServedBy) -> Callable[..., pa.Table]:
+    """The answer to a Flight SQL command (for a user, or anonymously): GetFlightInfo, GetSchema and DoGet agree."""
+
+    def answer(command: Any, user: str | None = None) -> pa.Table:
+        client, options = server.flight(user)
+        with client:
+            info = client.get_flight_info(_command(command), options)
+            table = client.do_get(info.endpoints[0].ticket, options).read_all()
+            schema = client.get_schema(_command(command), options).schema
+        assert schema.equals(table.schema, check_metadata=True)
+        assert info.schema.equals(table.schema, check_metadata=True)
+        return table
+
+    return answer
+
+
+def _command(message: Any) -> fl.FlightDescriptor:
+    return fl.FlightDescriptor.for_command(pack(message))

@@ -1,0 +1,284 @@
+"""Signing in as stock clients do: Handshake, tokens, sessions, and a TLS listener."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import adbc_driver_flightsql.dbapi as dbapi
+import pyarrow as pa
+import pyarrow.flight as fl
+import pytest
+
+from flightmesh.service import accounts
+
+if TYPE_CHECKING:
+    from tests.conftest import ServedBy
+
+pytestmark = pytest.mark.client
+
+Start: TypeAlias = Callable[..., Any]
+STEWARD_ROWS = 2_139
+PATIENTS = "SELECT count(*) AS n FROM clinical.trials.patients"
+_NO_ANONYMOUS = "[server]\nanonymous = false\n"
+
+
+class _Received(fl.ClientMiddleware):
+    def __init__(self, kept: list[list[str]]) -> None:
+        self._kept = kept
+
+    def received_headers(self, headers: Mapping[str, Sequence[str]]) -> None:
+        self._kept.append([str(value) for value in headers.get("authorization", ())])
+
+
+class _Receive(fl.ClientMiddlewareFactory):
+    """Keeps the authorization headers that come back, one list per call."""
+
+    def __init__(self) -> None:
+        self.kept: list[list[str]] = []
+
+    def start_call(self, info: fl.CallInfo) -> fl.ClientMiddleware:
+        return _Received(self.kept)
+
+
+def _bearer(token: str) -> fl.FlightCallOptions:
+    return fl.FlightCallOptions(headers=[(b"authorization", f"Bearer {token}".encode())])
+
+
+def _names(client: fl.FlightClient, options: fl.FlightCallOptions) -> list[str]:
+    """The ports that the caller sees: more for a steward than for the anonymous."""
+    return [info.descriptor.path[-1].decode() for info in client.list_flights(options=options)]
+
+
+def _count(connection: dbapi.Connection, sql: str = PATIENTS) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        rows: int = cursor.fetchone()[0]
+        return rows
+
+
+def _told(uri: str, header: bytes | None) -> list[str]:
+    """The authorization headers with which the server answers one call."""
+    received = _Receive()
+    headers = [] if header is None else [(b"authorization", header)]
+    with fl.connect(uri, middleware=[received]) as client:
+        list(client.list_actions(fl.FlightCallOptions(headers=headers)))
+    return [value for call in received.kept for value in call]
+
+
+def test_pyarrow_signs_in_with_a_password(server: ServedBy) -> None:
+    """``authenticate_basic_token`` gets a bearer that works on this and on other connections."""
+    with fl.connect(server.uri) as client:
+        name, value = client.authenticate_basic_token(b"steward", server.password("steward").encode())
+        assert (name, value[:7]) == (b"authorization", b"Bearer ")
+        assert "patients" in _names(client, fl.FlightCallOptions(headers=[(name, value)]))
+    with fl.connect(server.uri) as other:
+        assert "patients" in _names(other, fl.FlightCallOptions(headers=[(name, value)]))
+
+
+def test_adbc_signs_in_with_a_password(server: ServedBy) -> None:
+    """The Go driver sends Basic without padding and goes on with the bearer of the response header."""
+    # Passwords of several lengths: the unpadded base64 of a pair has three forms.
+    for user, rows in (("steward", STEWARD_ROWS), ("site", 370), ("analyst", STEWARD_ROWS)):
+        with server.adbc(username=user, password=server.password(user)) as connection:
+            assert _count(connection) >= rows // 2, user
+    with server.adbc(username="steward", password=server.password("steward")) as connection:
+        assert _count(connection) == STEWARD_ROWS
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_basic_in_the_header_of_any_call(server: ServedBy, padded: bool) -> None:
+    """Clients without a Handshake send Basic with every call; padding is optional."""
+    pair = base64.b64encode(f"steward:{server.password('steward')}".encode())
+    header = b"Basic " + (pair if padded else pair.rstrip(b"="))
+    with fl.connect(server.uri) as client:
+        assert "patients" in _names(client, fl.FlightCallOptions(headers=[(b"authorization", header)]))
+
+
+def test_a_handshake_without_credentials_is_answered_on_loopback(server: ServedBy) -> None:
+    """Some clients always shake hands and wait for a message and for a header, credentials or not."""
+    received = _Receive()
+
+    class Silent(fl.ClientAuthHandler):
+        def __init__(self) -> None:
+            super().__init__()
+            self.answer = b""
+
+        def authenticate(self, outgoing: Any, incoming: Any) -> None:
+            self.answer = incoming.read()
+
+        def get_token(self) -> bytes:
+            return b""
+
+    handler = Silent()
+    with fl.connect(server.uri, middleware=[received]) as client:
+        client.authenticate(handler)
+    assert handler.answer
+    assert received.kept[0][0].startswith("Bearer ")
+
+
+def test_an_api_token_signs_in_and_is_answered_with_a_session(server: ServedBy) -> None:
+    """Every client that brings other credentials is given a session token of its own, once per call."""
+    api = b"Bearer " + server.tokens["steward"].encode()
+    first, second = _told(server.uri, api), _told(server.uri, api)
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert first[0].startswith("Bearer ")
+    assert server.tokens["steward"] not in first[0]
+
+
+def test_a_session_token_is_adopted_and_not_replaced(server: ServedBy) -> None:
+    """Who comes with a session token keeps it: a new one at each call would be a new session at each call."""
+    (session,) = _told(server.uri, b"Bearer " + server.tokens["steward"].encode())
+    assert _told(server.uri, session.encode()) == []
+    with fl.connect(server.uri) as client:
+        options = fl.FlightCallOptions(headers=[(b"authorization", session.encode())])
+        assert "patients" in _names(client, options)
+    with dbapi.connect(
+        server.uri, db_kwargs={"adbc.flight.sql.authorization_header": session}, autocommit=True
+    ) as connection:
+        assert _count(connection) == STEWARD_ROWS
+
+
+def test_every_anonymous_client_gets_a_session_of_its_own(server: ServedBy) -> None:
+    """On loopback nobody needs credentials; the session tokens differ, and open what the anonymous may see."""
+    first, second = _told(server.uri, None), _told(server.uri, None)
+    assert len(first) == len(second) == 1
+    assert first != second
+    with fl.connect(server.uri) as client:
+        options = fl.FlightCallOptions(headers=[(b"authorization", first[0].encode())])
+        assert "patients" not in _names(client, options)
+        assert "arms" in _names(client, options)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Basic " + base64.b64encode(b"steward:wrong"),
+        b"Basic " + base64.b64encode(b"stranger:whatever"),
+        b"Basic " + base64.b64encode(b"no colon"),
+        b"Basic ???",
+        b"Basic",
+        b"Bearer ",
+        b"Bearer nonsense",
+        b"Digest abc",
+        b"",
+        b"x" * 20_000,
+    ],
+    ids=lambda header: header[:20].decode(),
+)
+def test_wrong_credentials_are_refused_at_every_call(server: ServedBy, header: bytes) -> None:
+    """Wrong credentials never fall back to anonymous: a typing error must not turn into half the rows."""
+    options = fl.FlightCallOptions(headers=[(b"authorization", header)])
+    path = fl.FlightDescriptor.for_path("clinical", "trials", "arms")
+    with fl.connect(server.uri) as client:
+        for call in (
+            lambda: list(client.list_flights(options=options)),
+            lambda: client.get_flight_info(path, options),
+            lambda: client.get_schema(path, options),
+            lambda: list(client.do_action("catalog.list", options)),
+            lambda: client.do_get(fl.Ticket(b"x"), options).read_all(),
+        ):
+            with pytest.raises(fl.FlightUnauthenticatedError, match="unauthenticated: "):
+                call()
+
+
+def test_an_altered_or_cut_token_is_refused(server: ServedBy) -> None:
+    """Neither kind of token can be guessed from another."""
+    (session,) = _told(server.uri, b"Bearer " + server.tokens["steward"].encode())
+    for token in (server.tokens["steward"], session.removeprefix("Bearer ")):
+        for wrong in (token[:-1], token[:-2] + ("AA" if token[-2:] != "AA" else "BB"), token + "A", token.upper()):
+            with fl.connect(server.uri) as client, pytest.raises(fl.FlightUnauthenticatedError):
+                list(client.list_flights(options=_bearer(wrong)))
+
+
+def test_a_wrong_password_fails_the_handshake(server: ServedBy) -> None:
+    """Stock clients learn it when they connect, in one line without a trace of the server."""
+    with fl.connect(server.uri) as client, pytest.raises(fl.FlightUnauthenticatedError) as told:
+        client.authenticate_basic_token(b"steward", b"wrong")
+    assert "The user or the password is wrong." in str(told.value)
+    assert "Traceback" not in str(told.value)
+    with pytest.raises(dbapi.Error, match="UNAUTHENTICATED.*password is wrong"):
+        server.adbc(username="steward", password="wrong")
+
+
+def test_without_credentials_a_closed_server_lets_nobody_in(start: Start) -> None:
+    """``anonymous = false``: every call wants credentials, on loopback too; those who have them come in."""
+    with start(toml=_NO_ANONYMOUS) as served:
+        with fl.connect(served.uri) as client:
+            with pytest.raises(fl.FlightUnauthenticatedError, match="wants credentials"):
+                list(client.list_flights())
+            with pytest.raises(fl.FlightUnauthenticatedError, match="wants credentials"):
+                client.get_schema(fl.FlightDescriptor.for_path("clinical", "trials", "arms"))
+        with served.adbc("steward") as connection:
+            assert _count(connection) == STEWARD_ROWS
+
+
+def test_what_is_taken_from_a_user_ends_within_seconds(start: Start) -> None:
+    """A revoked token and a removed user are out without a restart, and so are the sessions that rest on them."""
+    with start() as served:
+        (by_token,) = _told(served.uri, b"Bearer " + served.tokens["steward"].encode())
+        (of_analyst,) = _told(served.uri, b"Bearer " + served.tokens["analyst"].encode())
+        accounts.revoke_token(served.config, served.tokens["steward"])
+        accounts.remove_user(served.config, "analyst")
+        gone = [served.tokens["steward"], served.tokens["analyst"], by_token[7:], of_analyst[7:]]
+        deadline = time.monotonic() + 5
+        while (still := [token for token in gone if _is_let_in(served.uri, token)]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert still == []
+        assert _is_let_in(served.uri, served.tokens["site"])
+        with fl.connect(served.uri) as client:
+            assert client.authenticate_basic_token(b"steward", served.password("steward").encode())
+            with pytest.raises(fl.FlightUnauthenticatedError):
+                client.authenticate_basic_token(b"analyst", served.password("analyst").encode())
+
+
+def _is_let_in(uri: str, token: str) -> bool:
+    with fl.connect(uri) as client:
+        try:
+            list(client.list_actions(_bearer(token)))
+        except fl.FlightUnauthenticatedError:
+            return False
+    return True
+
+
+# TLS ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tls(tmp_path: Path, start: Start) -> Iterator[tuple[ServedBy, Path]]:
+    """A server with a TLS listener, and the certificate that signs it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the openssl command makes the certificate")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    toml = f'[server]\nanonymous = false\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n'
+    with start(toml=toml) as served:
+        yield served, certificate
+
+
+def test_tls(tls: tuple[ServedBy, Path]) -> None:
+    """Both stock clients read over TLS, sign in there, and refuse a certificate that they do not trust."""
+    served, certificate = tls
+    assert served.uri.startswith("grpc+tls://")
+    with fl.connect(served.uri, tls_root_certs=certificate.read_bytes()) as client:
+        token = client.authenticate_basic_token(b"steward", served.password("steward").encode())
+        assert "patients" in _names(client, fl.FlightCallOptions(headers=[token]))
+    pem = certificate.read_text()
+    trusting = {"adbc.flight.sql.client_option.tls_root_certs": pem}
+    with served.adbc("steward", **trusting) as connection:
+        assert _count(connection) == STEWARD_ROWS
+    with served.adbc(username="steward", password=served.password("steward"), **trusting) as connection:
+        assert _count(connection) == STEWARD_ROWS
+    with fl.connect(served.uri) as client, pytest.raises(fl.FlightUnavailableError):
+        list(client.list_actions())
+    plain = served.uri.replace("grpc+tls", "grpc+tcp")
+    with fl.connect(plain) as client, pytest.raises((fl.FlightUnavailableError, pa.ArrowException)):
+        list(client.list_actions())
