@@ -42,7 +42,7 @@ def sync(path: Path) -> None:
 
 
 def move_whole(folder: Path, target: Path) -> None:
-    """Move a prepared folder into place: its files flushed and read-only, then one rename, on disk when this returns."""
+    """Move a prepared folder into place: files flushed and read-only, then one rename; on disk when this returns."""
     for file in folder.iterdir():
         file.chmod(0o444)
         sync(file)
@@ -73,7 +73,7 @@ def staging_folder(state: Path) -> Iterator[Path]:
 
 @contextmanager
 def taken_away(folder: Path, state: Path) -> Iterator[None]:
-    """Take a folder from where it is in one rename; its files are deleted at the end of the block, or by a later sweep."""
+    """Take a folder away in one rename; its files are deleted at the end of the block, or by a later sweep."""
     with staging_folder(state) as away:
         with suppress(FileNotFoundError):
             folder.rename(away / folder.name)

