@@ -56,7 +56,7 @@ class InProcess:
         self._connection = connection
 
     def fetch(self, sql: str) -> pa.Table:
-        return self._connection.sql(sql).to_arrow_reader(BATCH_ROWS).read_all()
+        return self._connection.sql(sql).to_arrow_table()
 
     def first_batch(self, sql: str) -> tuple[pa.RecordBatch, Callable[[], None]]:
         reader = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)

@@ -41,9 +41,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run with all that is needed to read its figures. ``at`` is its start in UTC."""
+    """One run with all that is needed to read its figures. ``started_at`` is in UTC."""
 
-    at: str
+    started_at: str
     size: Size
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
@@ -55,7 +55,7 @@ class Run:
 def append(history: Path, run: Run) -> None:
     """One JSON line for the service and one for each result, all with the facts of the run."""
     facts = {
-        "at": run.at,
+        "started_at": run.started_at,
         "size": run.size,
         "parameters": run.parameters,
         "versions": run.versions,
@@ -102,7 +102,7 @@ def _facts(run: Run) -> Iterator[str]:
     names = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     yield ""
     yield (
-        f"{run.at}, {run.size} size: TPC-H scale factor {run.parameters['scale']:g}, "
+        f"{run.started_at}, {run.size} size: TPC-H scale factor {run.parameters['scale']:g}, "
         f"{run.parameters['rounds']} rounds. Machine: {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['architecture']}, {machine['system']}, shared by client and servers. {names}."
     )
@@ -118,17 +118,18 @@ def _table(kind: Kind, results: Iterable[Result]) -> Iterator[str]:
     chosen = [result for result in results if result.kind == kind]
     columns = [name for name in _COLUMNS if any(result.contestant == name for result in chosen)]
     ratios = [entry for entry in _RATIOS if {entry[1], entry[2]} <= set(columns)]
+    counted = ["rows"] if kind in ("scan", "query") else []
     yield ""
     yield f"### {_HEADINGS[kind]}"
     yield ""
-    yield _line(["", "rows", *columns, *(f"*{heading}*" for heading, _, _ in ratios)])
-    yield _line(["---", *["---:"] * (1 + len(columns) + len(ratios))])
+    yield _line(["", *counted, *columns, *(f"*{heading}*" for heading, _, _ in ratios)])
+    yield _line(["---", *["---:"] * (len(counted) + len(columns) + len(ratios))])
     for workload in dict.fromkeys(result.workload for result in chosen):
         row = {name: found for name in columns if (found := find(chosen, workload, name)) is not None}
-        rows = f"{max(result.rows for result in row.values()):,}"
+        rows = [f"{max(result.rows for result in row.values()):,}"] if counted else []
         times = [_cell(row[name]) if name in row else "" for name in columns]
         compared = [f"**{ratio(row[a], row[b]):.2f}**" if a in row and b in row else "" for _, a, b in ratios]
-        yield _line([workload, rows, *times, *compared])
+        yield _line([workload, *rows, *times, *compared])
 
 
 def _cell(result: Result) -> str:

@@ -14,7 +14,7 @@ from benchmarks import harness, report, servers, tpch
 from benchmarks.bare_server import load
 from benchmarks.contestants import all_contestants
 from benchmarks.machine import machine, versions
-from benchmarks.workloads import PARAMETERS, SCALE, cases
+from benchmarks.workloads import SCALE, cases, parameters
 
 HISTORY = Path(__file__).parent / "history" / "tpch.jsonl"
 DOCUMENT = servers.ROOT / "docs" / "benchmarks.md"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure(size: harness.Size, work: Path, *, rounds: int | None = None) -> report.Run:
     """One run at this size; data, state and logs stay below ``work``. Errors: harness.DisagreementError."""
-    at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    started_at = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     _tell("making the data")
     product = tpch.make_product(work, SCALE.at(size))
     with tempfile.TemporaryDirectory(prefix="serve-", dir=work) as scratch:
@@ -49,10 +49,7 @@ def measure(size: harness.Size, work: Path, *, rounds: int | None = None) -> rep
             build_s, build_peak = ours.ready_s, ours.peak_mib()
         results, restart_s, serve_peak = _compete(size, product, served, rounds)
         service = report.Service(build_s, build_peak, restart_s, serve_peak, _snapshot_mib(served))
-    parameters = {entry.name: entry.at(size) for entry in PARAMETERS}
-    if rounds is not None:
-        parameters["rounds"] = rounds
-    return report.Run(at, size, parameters, versions(), machine(), service, results)
+    return report.Run(started_at, size, parameters(size, rounds), versions(), machine(), service, results)
 
 
 def _compete(
@@ -94,7 +91,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, metavar="DIR", help="keep the generated data there, and use it again")
     parser.add_argument("--history", type=Path, metavar="FILE", help="append the figures to this file")
     parser.add_argument("--document", type=Path, metavar="FILE", help="write the tables between this file's markers")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return options
 
 
 def _tell(text: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -25,8 +25,6 @@ ROUNDS = parameter("rounds", smoke=1, full=9)
 ROUNDS_WHOLE = parameter("rounds_whole", smoke=1, full=5)
 # The executions of a short workload: over all rounds, so many times each.
 EXECUTIONS_SHORT = parameter("executions_short", smoke=3, full=300)
-
-PARAMETERS = (SCALE, ROWS_SMALL, ROWS_LARGE, ROUNDS, ROUNDS_WHOLE, EXECUTIONS_SHORT)
 
 # What a result that was given up still costs its server must not fall into the next measurement.
 _SETTLE_S = 0.1
@@ -63,6 +61,13 @@ class _Workload:
     is_compared: bool = True
 
 
+def parameters(size: Size, rounds: int | None = None) -> Mapping[str, float]:
+    """Name to value of what a run of this size works with; ``rounds`` as for ``cases``."""
+    usual, whole = _rounds(size, rounds)
+    sizes = {entry.name: entry.at(size) for entry in (SCALE, ROWS_SMALL, ROWS_LARGE, EXECUTIONS_SHORT)}
+    return {**sizes, ROUNDS.name: usual, ROUNDS_WHOLE.name: whole}
+
+
 def cases(contestants: Sequence[Contestant], size: Size, rounds: int | None = None) -> list[Case]:
     """Every contestant at every workload; ``rounds`` replaces the number of rounds that the size has."""
     made = []
@@ -88,8 +93,7 @@ def result_hash(table: pa.Table, judge: duckdb.DuckDBPyConnection) -> str:
 
 
 def _workloads(size: Size, rounds: int | None) -> Iterator[_Workload]:
-    usual = rounds or ROUNDS.at(size)
-    whole = min(usual, ROUNDS_WHOLE.at(size))
+    usual, whole = _rounds(size, rounds)
     for rows in (ROWS_SMALL.at(size), ROWS_LARGE.at(size)):
         yield _Workload(f"lineitem, {rows:,} rows", "scan", f"{_WHOLE} LIMIT {rows}", _fetch, usual)
     yield _Workload("lineitem, all rows", "scan", _WHOLE, _fetch, whole)
@@ -102,6 +106,12 @@ def _workloads(size: Size, rounds: int | None) -> Iterator[_Workload]:
     yield _Workload("constant", "short", "SELECT 1 AS one", _fetch, usual, executions)
     yield _Workload("point query", "short", _POINT, _fetch, usual, executions)
     yield _Workload("GetFlightInfo of it", "short", _POINT, _plan, usual, executions, is_compared=False)
+
+
+def _rounds(size: Size, rounds: int | None) -> tuple[int, int]:
+    """Rounds of a workload, and of the one that is too large for as many."""
+    usual = rounds or ROUNDS.at(size)
+    return usual, min(usual, ROUNDS_WHOLE.at(size))
 
 
 def _case(

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from flightmesh.catalog.store import Store
 from flightmesh.config import Config, check_listener, signing_key
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
 from flightmesh.engine.workshop import Bounds
+from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import Services
 from flightmesh.flight.metadata import MetadataAnswers
 from flightmesh.flight.middleware import SessionMiddlewareFactory
@@ -101,6 +103,7 @@ def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[A
     """A server that answers while the block runs; the caller stops it."""
     started = time.monotonic()
     check_listener(config)
+    _check_address(config)
     with ExitStack() as closing:
         closing.enter_context(_no_tracebacks())
         store = closing.enter_context(Store(config.state))
@@ -344,6 +347,22 @@ def _listener(config: Config) -> Listener:
     if config.tls_certificate is not None and config.tls_key is not None:
         tls = (config.tls_certificate.read_bytes(), config.tls_key.read_bytes())
     return Listener(f"{'grpc+tls' if tls else 'grpc'}://{_host(config.host)}:{config.port}", tls)
+
+
+def _check_address(config: Config) -> None:
+    """UNAVAILABLE when nothing can listen there; found out before the products are loaded, which may take long."""
+    try:
+        found = socket.getaddrinfo(config.host.strip("[]"), config.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise FlightmeshError(
+            ErrorCode.UNAVAILABLE,
+            f"The server cannot listen on {_host(config.host)}:{config.port}: {error.strerror}.",
+            hint="Choose another address with --host and --port.",
+        ) from error
 
 
 def _host(host: str) -> str:

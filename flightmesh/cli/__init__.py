@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -32,17 +32,27 @@ _EXIT_CODES = "\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, te
 class _Door(TyperGroup):
     """The one place where errors leave a command."""
 
-    def invoke(self, ctx: Any) -> Any:  # Any: typer hides the type of its context
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except FlightmeshError as error:
-            print_error(error)
-            raise typer.Exit(exits.exit_code(error.code)) from error
-        except BrokenPipeError as error:
-            _forget_output()
-            raise typer.Exit(exits.BROKEN_PIPE) from error
-        return result
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # Any: typer hides the type of its context
+        with _errors_end_here():
+            # Prints --help and --version, too.
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:  # Any: as above
+        with _errors_end_here():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _errors_end_here() -> Iterator[None]:
+    try:
+        yield
+        sys.stdout.flush()
+    except FlightmeshError as error:
+        print_error(error)
+        raise typer.Exit(exits.exit_code(error.code)) from error
+    except BrokenPipeError as error:
+        _forget_output()
+        raise typer.Exit(exits.BROKEN_PIPE) from error
 
 
 application = typer.Typer(

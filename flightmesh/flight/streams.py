@@ -4,6 +4,7 @@ it ends.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -31,19 +32,20 @@ def table_stream(table: pa.Table) -> fl.FlightDataStream:
 
 
 def sized(batch: pa.RecordBatch, bytes_max: int) -> Iterator[pa.RecordBatch]:
-    """The batch in slices of about equal rows, each within the bound; a single row over the bound goes alone."""
-    size = batch.nbytes
+    """The batch in slices of equal rows, each within the bound; a single row over the bound goes alone.
+
+    A slice is measured as it is written, with its metadata: that of thousands of columns is not small.
+    """
+    size = pa.ipc.get_record_batch_size(batch)
     if size <= bytes_max or batch.num_rows <= 1:
         yield batch
         return
-    rows = max(1, batch.num_rows * bytes_max // size)
+    overhead = pa.ipc.get_record_batch_size(batch.slice(0, 0))
+    parts = math.ceil((size - overhead) / max(1, bytes_max - overhead))
+    rows = math.ceil(batch.num_rows / max(2, min(parts, batch.num_rows)))
     for start in range(0, batch.num_rows, rows):
-        part = batch.slice(start, rows)
         # Rows differ in size: a slice may still be over the bound.
-        if part.nbytes > bytes_max and part.num_rows < batch.num_rows:
-            yield from sized(part, bytes_max)
-        else:
-            yield part
+        yield from sized(batch.slice(start, rows), bytes_max)
 
 
 def _batches(

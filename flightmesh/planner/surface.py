@@ -130,7 +130,7 @@ def _assemble(snapshot: Snapshot, reader: Reader, views: list[_View], identity: 
             attachments=tuple(Attachment(path, alias) for path, alias in aliases.items()),
             ddl=(*schemas, *(view.ddl(aliases[view.port.database]) for view in views)),
         ),
-        twin_ddl=(*schemas, *map(_empty_table, tables.values())),
+        twin_ddl=(*schemas, *map(_empty_view, tables.values())),
     )
 
 
@@ -143,9 +143,10 @@ def _schemas(tables: Mapping[TableName, SurfaceTable]) -> tuple[str, ...]:
     )
 
 
-def _empty_table(table: SurfaceTable) -> str:
-    columns = ", ".join(f"{quote(column.name)} {column.sql_type}" for column in table.columns)
-    return f"CREATE TABLE {table.name.sql} ({columns})"
+def _empty_view(table: SurfaceTable) -> str:
+    """A view, as in the engine: what a table has besides its columns (rowid) must not bind here either."""
+    columns = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {quote(column.name)}" for column in table.columns)
+    return f"CREATE VIEW {table.name.sql} AS SELECT {columns} WHERE FALSE"
 
 
 def _unavailable(snapshot: Snapshot, reader: Reader) -> dict[Path, str]:

@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +28,24 @@ FLIGHTS = PRODUCTS / "aviation_flights"
 Start = Callable[..., AbstractContextManager["ServedBy"]]
 
 
-def served(folder: Path, *arguments: object, env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
-    """A server process that was just started."""
+@contextmanager
+def served(folder: Path, *arguments: object, env: Mapping[str, str] = {}) -> Iterator[subprocess.Popen[str]]:
+    """A server process that was just started; it does not outlive the block. Its state directory is a relative path,
+    as the default is.
+    """
     command = [sys.executable, "-m", "flightmesh", "serve", "--port", "0", "--state", "state"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(PRODUCTS.parent), **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def stopped(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str, str]:
@@ -61,26 +68,26 @@ def banner_of(process: subprocess.Popen[str]) -> str:
 
 def test_json_is_one_line_when_ready(tmp_path: Path) -> None:
     """Scripts read this line and nothing else; a progress bar before it would break them."""
-    process = served(tmp_path, "--json", "--products", TRIALS)
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
+    with served(tmp_path, "--json", "--products", TRIALS) as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        with connect(ready["flight"]) as client:
+            assert client.table("clinical.trials.arms").count() == 4
+        code, out, errors = stopped(process)
     assert ready["event"] == "ready"
     assert ready["products"] == ["clinical.trials"]
     assert ready["tables"] == ["clinical.trials.patients", "clinical.trials.arms"]
     assert (ready["unavailable"], ready["anonymous"]) == ({}, True)
     assert ready["seconds"] > 0
-    with connect(ready["flight"]) as client:
-        assert client.table("clinical.trials.arms").count() == 4
-    code, out, errors = stopped(process)
     assert (code, out) == (0, "")
     assert all(json.loads(line)["level"] for line in errors.splitlines())
 
 
 def test_people_are_shown_what_is_served_and_how_to_connect(tmp_path: Path) -> None:
     """Every line is meant to be copied: it must hold the true address and a table that is there."""
-    process = served(tmp_path, "--products", TRIALS)
-    banner = banner_of(process)
-    code, _, errors = stopped(process, signal.SIGINT)
+    with served(tmp_path, "--products", TRIALS) as process:
+        banner = banner_of(process)
+        code, _, errors = stopped(process, signal.SIGINT)
     assert code == 0
     address = banner.splitlines()[0].split()[2].removeprefix("grpc://")
     assert "  clinical.trials: patients, arms\n" in banner
@@ -96,9 +103,9 @@ def test_people_are_shown_what_is_served_and_how_to_connect(tmp_path: Path) -> N
 def test_a_listener_for_all_is_shown_with_an_address_that_works(tmp_path: Path) -> None:
     """Nobody can connect to 0.0.0.0 from everywhere; and without anonymous the snippets need a token."""
     environment = {"FLIGHTMESH_ALLOW_PLAINTEXT": "true"}
-    process = served(tmp_path, "--host", "0.0.0.0", "--products", TRIALS, env=environment)
-    banner = banner_of(process)
-    stopped(process)
+    with served(tmp_path, "--host", "0.0.0.0", "--products", TRIALS, env=environment) as process:
+        banner = banner_of(process)
+        stopped(process)
     assert "grpc://0.0.0.0:" in banner.splitlines()[0]
     assert "Callers without credentials are refused." in banner
     assert "flightmesh.connect('grpc://127.0.0.1:" in banner
@@ -109,10 +116,11 @@ def test_a_listener_for_all_is_shown_with_an_address_that_works(tmp_path: Path) 
 def test_several_folders_in_both_spellings(tmp_path: Path) -> None:
     """``--products a b`` and ``--products a --products b`` mean the same."""
     for arguments in (["--products", FLIGHTS, TRIALS], ["--products", FLIGHTS, "--products", TRIALS]):
-        process = served(tmp_path, "--json", *arguments)
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["products"] == ["aviation.flights", "clinical.trials"]
-        assert stopped(process)[0] == 0
+        with served(tmp_path, "--json", *arguments) as process:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            assert stopped(process)[0] == 0
+        assert (ready["products"], ready["unavailable"]) == (["aviation.flights", "clinical.trials"], {})
 
 
 def test_a_broken_product_is_shown_beside_the_others(tmp_path: Path) -> None:
@@ -120,9 +128,9 @@ def test_a_broken_product_is_shown_beside_the_others(tmp_path: Path) -> None:
     folder = tmp_path / "products"
     shutil.copytree(PRODUCTS, folder)
     (folder / "aviation_flights" / "data" / "flights.parquet").unlink()
-    process = served(tmp_path, "--products", folder)
-    banner = banner_of(process)
-    assert stopped(process)[0] == 0
+    with served(tmp_path, "--products", folder) as process:
+        banner = banner_of(process)
+        assert stopped(process)[0] == 0
     assert "  clinical.trials: patients, arms\n" in banner
     assert "  aviation.flights: unavailable: " in banner
 
@@ -139,8 +147,8 @@ def test_a_broken_product_is_shown_beside_the_others(tmp_path: Path) -> None:
 )
 def test_a_start_that_cannot_be_is_explained(tmp_path: Path, arguments: list[str], code: int, error: str) -> None:
     """Whoever starts a server for the first time reads this line."""
-    process = served(tmp_path, *arguments)
-    _, errors = process.communicate(timeout=60)
+    with served(tmp_path, *arguments) as process:
+        _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (code, False)
     assert error in errors
 
@@ -148,11 +156,12 @@ def test_a_start_that_cannot_be_is_explained(tmp_path: Path, arguments: list[str
 def test_a_port_that_is_taken_is_explained(tmp_path: Path) -> None:
     """The most common mistake of all: a second server."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = served(tmp_path, "--port", taken.getsockname()[1], "--products", TRIALS)
-        _, errors = process.communicate(timeout=60)
+        port = taken.getsockname()[1]
+        with served(tmp_path, "--port", port, "--products", TRIALS) as process:
+            _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
     assert process.returncode in (1, 3)
-    assert str(taken.getsockname()[1] if taken.fileno() >= 0 else "") in errors
+    assert f"error: unavailable: 127.0.0.1:{port} " in errors
 
 
 def test_reload_serves_what_changed(start: Start, tmp_path: Path, flightmesh: Callable[..., Done]) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -143,32 +143,30 @@ def _break_contract(folder: Path) -> Iterator[str]:
     contract.write_text(before)
 
 
-BREAKS = pytest.mark.parametrize("damage", [_break_yaml, _take_file, _break_contract])
+DAMAGES = (_break_yaml, _take_file, _break_contract)
 
 
-@RELOADS
-@BREAKS
 def test_a_product_that_breaks_on_reload(
-    start: Callable[..., Any], make_lab: Callable[..., Any], ask: Callable[..., Any], damage: Any, reload: Any
+    start: Callable[..., Any], make_lab: Callable[..., Any], ask: Callable[..., Any]
 ) -> None:
     """One team's mistake takes away its own product alone; who may read it hears why; repaired, it is back by a reload."""
     lab, other = make_lab("lab.readings", to='"role:analyst"'), make_lab("lab.others")
     with start(products=[lab.folder, other.folder]) as served:
         analyst, nobody = served.flight("analyst")[1], served.flight("nobody")[1]
-        assert ask(served.uri, VERSION, analyst)["version"].to_pylist() == [1]
-        breaking = damage(lab.folder)
-        word = next(breaking)
-        reload(served)
-        with pytest.raises(fl.FlightUnavailableError, match=rf"lab\.readings is not available: .*{word}"):
-            ask(served.uri, VERSION, analyst)
-        for hidden in (nobody, None):
-            with pytest.raises(KeyError, match=r"not_found: There is no table lab\.readings\.points"):
-                ask(served.uri, VERSION, hidden)
-        assert ask(served.uri, VERSION.replace("readings", "others"))["version"].to_pylist() == [1]
-        assert list(breaking or ()) == []
-        lab.write(2)
-        reload(served)
-        assert ask(served.uri, VERSION, analyst)["version"].to_pylist() == [2]
+        for version, damage in enumerate(DAMAGES, start=1):
+            assert ask(served.uri, VERSION, analyst)["version"].to_pylist() == [version]
+            damaged = contextmanager(damage)(lab.folder)
+            with damaged as word:
+                reload_by_signal(served)
+                with pytest.raises(fl.FlightUnavailableError, match=rf"lab\.readings is not available: .*{word}"):
+                    ask(served.uri, VERSION, analyst)
+                for hidden in (nobody, None):
+                    with pytest.raises(KeyError, match=r"not_found: There is no table lab\.readings\.points"):
+                        ask(served.uri, VERSION, hidden)
+                assert ask(served.uri, VERSION.replace("readings", "others"))["version"].to_pylist() == [1]
+            lab.write(version + 1)
+            reload_by_signal(served)
+        assert ask(served.uri, VERSION, analyst)["version"].to_pylist() == [len(DAMAGES) + 1]
 
 
 def test_a_product_that_is_broken_at_the_start(

@@ -23,12 +23,11 @@ INNER = (
     r"/(?:tmp|home|root|usr|etc|var|work|proc)/\w",
     r"\.py\b",
     r"\.duckdb\b",
-    r"\.parquet\b",
+    r"\.parquet\b(?!\.variant)",
     r"data_[0-9a-f]{8,}",
-    r"\b[Dd]uckdb(?:_|\.|\b)",
+    r"\bduckdb[_.]\w",
     r"\b(?:Binder|Catalog|Parser|Conversion|Constraint|Permission|INTERNAL|Invalid Input|IO|Not implemented) Error",
-    r"<[a-z_.]+ object at",
-    r"[\w.]+\.(?:Arrow|Flight)\w+Error: (?!\w+: )",
+    r" object at 0x",
 )
 _SAID = re.compile(r"(?P<said>[a-z_]+: .*?) \[id [0-9a-f]{16}\]", re.DOTALL)
 T = TypeVar("T")

@@ -283,20 +283,20 @@ OWN = {
     "long name": f"select * from {'n' * 1000}",
     "unicode escape": "select U&'\\0041'",
     "escape string": "select e'\\x41'",
-    "brackets 199": "select " + "(" * 199 + "1" + ")" * 199,
-    "brackets 200": "select " + "(" * 200 + "1" + ")" * 200,
+    "brackets 199": "select " + "(" * 199 + "1" + ")" * 199 + " as n",
+    "brackets 200": "select " + "(" * 200 + "1" + ")" * 200 + " as n",
     "brackets 201": "select " + "(" * 201 + "1" + ")" * 201,
-    "brackets in string": "select length('" + "(" * 5000 + "')",
+    "brackets in string": "select length('" + "(" * 5000 + "') as n",
     "brackets unclosed": "select " + "(" * 4000,
     "lists 201": "select " + "[" * 201 + "1" + "]" * 201,
-    "text at cap": "select length('" + "x" * (200_000 - 17) + "')",
-    "text over cap": "select length('" + "x" * (200_000 - 16) + "')",
+    "text at cap": "select length('" + "x" * (200_000 - 22) + "') as n",
+    "text over cap": "select length('" + "x" * (200_000 - 21) + "') as n",
     "nul": "select 'a\0b'",
     "nul at end": "select 1\0",
     "many unions": " union all ".join(["select 1"] * 150),
     "many ands": "select count(*) from emp where " + " and ".join(["true"] * 3000),
-    "many nots": "select " + "not " * 400 + "true",
-    "many minus": "select " + "- " * 400 + "1",
+    "many nots": "select " + "not " * 400 + "true as n",
+    "many minus": "select " + "- " * 400 + "1 as n",
     "duplicate columns": "select 1 as a, 2 as a, note as a from emp",
     "unnamed columns": "select 1, 1, '' from emp",
     "no columns": "select from emp",
@@ -355,7 +355,9 @@ def test_every_shape_is_answered_over_visible_rows_or_refused(
             problems += [f"{name}: {way} differs from {ways[0]}" for way in ways[1:] if way != ways[0]]
             for said in (*ways, _schema_outcome(caller.schema, sql, refusal)):
                 problems += [f"{name}: {found!r} in {said}" for found in leaking(_spoken(said), sql, HIDDEN)]
-            problems += [f"{name}: row {row}" for row in ways[0].get("rows", ()) if "SECRET" in str(row)]
+            # A shape may hold the word itself; then only this one, which asks what is NOT visible, may give it back.
+            told = ["SECRET" in str(row) for row in ways[0].get("rows", ())]
+            problems += [f"{name}: {ways[0]}"] if any(told) and name != "except" else []
     assert not problems, "\n".join(problems)
     if os.environ.get("REWRITE_GOLDEN"):
         GOLDEN.write_text(json.dumps(outcomes, indent=1, ensure_ascii=True) + "\n")

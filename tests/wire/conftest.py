@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,6 +69,12 @@ def ask(server: ServedBy) -> Callable[..., pa.Table]:
         return table
 
     return answer
+
+
+@pytest.fixture
+def start_small(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Starts a server of the test's own over the smaller of the bundled products, which takes a second."""
+    return functools.partial(start, products=[Path(__file__).parents[2] / "products" / "clinical_trials"])
 
 
 def _command(message: Any) -> fl.FlightDescriptor:

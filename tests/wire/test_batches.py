@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+import duckdb
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
@@ -50,15 +51,15 @@ def test_narrow_rows_come_by_the_number_of_rows(batches: Callable[[str], list[pa
 
 
 WIDE = {
-    "integers": "SELECT " + ", ".join(f"range + {i} AS c{i}" for i in range(40)) + " FROM range(200000)",
-    "texts": "SELECT repeat('x', 100 + (range % 200)::INTEGER) AS a, range AS b FROM range(100000)",
+    "integers": "SELECT " + ", ".join(f"range + {i} AS c{i}" for i in range(40)) + " FROM range(60000)",
+    "texts": "SELECT repeat('x', 100 + (range % 200)::INTEGER) AS a, range AS b FROM range(50000)",
     "unequal": "SELECT CASE WHEN range % 1000 = 0 THEN repeat('x', 900000) ELSE 'y' END AS a FROM range(20000)",
-    "nested": "SELECT list_transform(range(20), lambda x: {'a': x, 'b': repeat('x', 20)}) AS a FROM range(30000)",
-    "map": "SELECT MAP {'k' || range: [range, range + 1]} AS a, range AS b FROM range(150000)",
+    "nested": "SELECT list_transform(range(20), lambda x: {'a': x, 'b': repeat('x', 20)}) AS a FROM range(8000)",
+    "map": "SELECT MAP {'k' || range: [range, range + 1]} AS a, range AS b FROM range(100000)",
     "enum": "SELECT (CASE WHEN range % 2 = 0 THEN 'left' ELSE 'right' END)::ENUM ('left', 'right') AS a, "
     "repeat('x', 100) AS b FROM range(200000)",
     "nulls": "SELECT CASE WHEN range % 3 = 0 THEN repeat('x', 90) END AS a, NULL AS b FROM range(200000)",
-    "union": "SELECT union_value(num := range) AS a, repeat('x', 100) AS b FROM range(100000)",
+    "union": "SELECT union_value(num := range) AS a, repeat('x', 100) AS b FROM range(50000)",
     "binary": "SELECT repeat('x', 500)::BLOB AS a FROM range(50000)",
 }
 
@@ -77,38 +78,12 @@ def test_wide_rows_come_in_messages_that_every_client_takes(
 @pytest.mark.parametrize("sql", WIDE.values(), ids=WIDE.keys())
 def test_cutting_loses_nothing(batches: Callable[[str], list[pa.RecordBatch]], adbc: Read, sql: str) -> None:
     """Slices put together are the engine's rows, through both stock clients."""
-    import duckdb
-
     whole = pa.Table.from_batches(batches(sql))
     whole.validate(full=True)
     wanted = duckdb.sql(sql).to_arrow_table()
-    wanted = wanted.cast(whole.schema) if wanted.schema != whole.schema else wanted
-    columns = [name for name in whole.schema.names if not pa.types.is_union(whole.schema.field(name).type)]
-    assert whole.num_rows == wanted.num_rows
-    assert _counted(whole.select(columns)) == _counted(wanted.select(columns))
-    if len(columns) == len(whole.schema):
-        assert _counted(adbc(sql)) == _counted(whole)
-
-
-def _counted(table: pa.Table) -> tuple[int, int]:
-    """Rows and a sum over their contents that no order changes."""
-    return table.num_rows, sum(hash(str(row)) for batch in _rows(table) for row in batch)
-
-
-def _rows(table: pa.Table) -> Iterator[list[dict[str, object]]]:
-    # Every 97th row is enough to see a shift, and two thousand of the widest are as many as a test should print.
-    kept = table.take(list(range(0, table.num_rows, 97))[:2_000]) if not _has_union(table) else table.slice(0, 100)
-    yield kept.sort_by([(name, "ascending") for name in _sortable(kept)]).to_pylist() if _sortable(kept) else []
-
-
-def _has_union(table: pa.Table) -> bool:
-    return any(pa.types.is_union(field.type) for field in table.schema)
-
-
-def _sortable(table: pa.Table) -> list[str]:
-    return [
-        field.name for field in table.schema if not pa.types.is_nested(field.type) and not pa.types.is_null(field.type)
-    ]
+    assert whole.equals(wanted if wanted.schema == whole.schema else wanted.cast(whole.schema))
+    other = adbc(sql)
+    assert other.equals(whole if other.schema == whole.schema else whole.cast(other.schema))
 
 
 def test_a_single_row_over_the_bound_goes_alone(batches: Callable[[str], list[pa.RecordBatch]]) -> None:
@@ -157,10 +132,10 @@ def test_equal_column_names(flight: Read, adbc: Read) -> None:
 def test_two_thousand_columns(flight: Read, adbc: Read, batches: Callable[[str], list[pa.RecordBatch]]) -> None:
     """The widest tables that people have: all columns, in order, and batches that still fit a message."""
     columns = ", ".join(f"(range + {i})::INTEGER AS column_{i}" for i in range(2_000))
-    sql = f"SELECT {columns} FROM range(3000)"
+    sql = f"SELECT {columns} FROM range(1500)"
     found = batches(sql)
     assert all(map(_fits, found))
-    assert sum(batch.num_rows for batch in found) == 3_000
+    assert sum(batch.num_rows for batch in found) == 1_500
     for table in (flight(sql + " LIMIT 2"), adbc(sql + " LIMIT 2")):
         assert table.schema.names == [f"column_{i}" for i in range(2_000)]
         assert [column[1].as_py() for column in table.columns] == list(range(1, 2_001))
@@ -172,7 +147,7 @@ TYPES = {
     "{'e': 'a'::ENUM ('a', 'b')}": (None, {"e": "a"}),
     "NULL": (None, None),
     "NULL::DECIMAL(10, 2)": (pa.decimal128(10, 2), None),
-    "170141183460469231731687303715884105727::HUGEINT": (None, None),
+    "99999999999999999999999999999999999999::HUGEINT": (None, None),
     "INTERVAL 3 DAY": (pa.month_day_nano_interval(), None),
     "'101'::BIT": (None, None),
     "TIMESTAMPTZ '2013-01-01 00:00:00+05'": (pa.timestamp("us", "UTC"), None),
@@ -196,13 +171,13 @@ def test_values_of_every_type_stream(flight: Read, expression: str) -> None:
         assert table["v"].to_pylist() == [value]
 
 
-def test_the_zone_of_instants_does_not_hang_on_the_machine(start: Callable[..., object]) -> None:
+def test_the_zone_of_instants_does_not_hang_on_the_machine(start_small: Callable[..., object]) -> None:
     """A server in another time zone gives the same text for an instant: the engine's sessions are in UTC."""
     import os
 
     os.environ["TZ"] = "America/New_York"
     try:
-        with start() as served, served.adbc() as connection, connection.cursor() as cursor:  # type: ignore[attr-defined]
+        with start_small() as served, served.adbc() as connection, connection.cursor() as cursor:  # type: ignore[attr-defined]
             cursor.execute(
                 "SELECT TIMESTAMPTZ '2013-07-01 12:00:00+00'::VARCHAR AS v, DATE '2013-07-01'::TIMESTAMPTZ AS w"
             )

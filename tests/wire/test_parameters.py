@@ -381,11 +381,11 @@ def test_preparing_never_executes(server: ServedBy) -> None:
     assert _cpu_seconds(server.process.pid) - cpu < 1, "something goes on computing"
 
 
-def test_a_handle_outlives_a_reload(start: Callable[..., Any]) -> None:
+def test_a_handle_outlives_a_reload(start_small: Callable[..., Any]) -> None:
     """A prepared statement is approved anew on what is served now, so a reload in between is not noticed."""
     from flightmesh.service.control import Control
 
-    with start() as served:
+    with start_small() as served:
         client, options = served.flight()
         with client:
             prepared = _prepare(client, options, "SELECT count(*) AS n FROM clinical.trials.arms WHERE arms = ?")
