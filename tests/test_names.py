@@ -21,7 +21,7 @@ from flightmesh.names import (
 )
 
 CONNECTION = duckdb.connect()
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=20)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 
 
 @given(TEXT)

@@ -48,9 +48,9 @@ def add_user(
 ) -> None:
     """Add a user. The password is read from standard input, on a terminal twice and unseen."""
     password = read_password(twice=True)
-    from flightmesh import app
+    from flightmesh.app import add_user as add
 
-    app.add_user(config, name, role, password, replace=replace)
+    add(config, name, role, password, replace=replace)
     _note(f"{name} is a user with {'the role' if len(role) == 1 else 'the roles'} {', '.join(role)}.")
 
 
@@ -59,9 +59,9 @@ def remove_user(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")], config: ConfigFile
 ) -> None:
     """Remove a user and all tokens of the user. Sessions of the user end with the next call."""
-    from flightmesh import app
+    from flightmesh.app import remove_user as remove
 
-    app.remove_user(config, name)
+    remove(config, name)
     _note(f"{name} is no user any more.")
 
 
@@ -75,9 +75,9 @@ def create_token(
     ] = None,
 ) -> None:
     """Create an API token and print it, alone, on standard output. It is shown this once."""
-    from flightmesh import app
+    from flightmesh.app import create_token as create
 
-    print(app.create_token(config, name, expires))
+    print(create(config, name, expires))
 
 
 @tokens.command("revoke", epilog=TOKEN_EXAMPLES)
@@ -86,9 +86,9 @@ def revoke_token(
     config: ConfigFile,
 ) -> None:
     """Revoke an API token."""
-    from flightmesh import app
+    from flightmesh.app import revoke_token as revoke
 
-    _note(f"The token {app.revoke_token(config, token)} is revoked.")
+    _note(f"The token {revoke(config, token)} is revoked.")
 
 
 def _note(text: str) -> None:

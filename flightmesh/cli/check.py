@@ -36,9 +36,9 @@ def check(
     Manifests, contracts and models are read and compared; data are not. Ends with 1 when there is a problem; notices
     tell what is accepted but not active yet.
     """
-    from flightmesh import app
+    from flightmesh.app import check as check_folders
 
-    results = app.check(folders or [Path("products")])
+    results = check_folders(folders or [Path("products")])
     count = sum(len(result.problems) for result in results)
     if as_json:
         print(json.dumps({"problems": count, "products": list(map(_as_json, results))}, ensure_ascii=False))

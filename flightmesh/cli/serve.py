@@ -80,9 +80,9 @@ def serve(
             closing.close()
             print(_ready_line(ready) if as_json else "\n".join(_banner(ready)), flush=True)
 
-        from flightmesh import app
+        from flightmesh.app import serve as serve_until_stopped
 
-        code = app.serve(settings, on_progress=tell, on_ready=on_ready)
+        code = serve_until_stopped(settings, on_progress=tell, on_ready=on_ready)
     raise typer.Exit(code)
 
 
@@ -95,11 +95,11 @@ def reload(
 
     Running queries end on what they began with. What cannot be loaded leaves what was served before.
     """
-    from flightmesh import app
+    from flightmesh.app import request_reload
     from flightmesh.config import Config
 
     settings = Config.load(config, os.environ, {"state": state})
-    print(printable(app.request_reload(settings.state, timeout_s=timeout)))
+    print(printable(request_reload(settings.state, timeout_s=timeout)))
 
 
 def _ready_line(ready: Ready) -> str:

@@ -68,7 +68,7 @@ def polars_rows(
     it takes too long.
     """
     with TemporaryDirectory(dir=scratch, prefix="polars-") as exchange:
-        output = _run(model, inputs, exchange=Path(exchange), bounds=bounds, mode="rows")
+        output = _run(model, inputs, exchange=Path(exchange).resolve(), bounds=bounds, mode="rows")
         with pa.memory_map(str(output)) as stream:
             reader = pa.ipc.open_file(stream)
             yield pa.RecordBatchReader.from_batches(reader.schema, _validated(model, reader))
@@ -80,7 +80,7 @@ def polars_schema(model: PolarsModel, inputs: Sequence[pa.Schema], *, scratch: P
     """
     empty = [pa.RecordBatchReader.from_batches(schema, []) for schema in inputs]
     with TemporaryDirectory(dir=scratch, prefix="polars-") as exchange:
-        output = _run(model, empty, exchange=Path(exchange), bounds=bounds, mode="schema")
+        output = _run(model, empty, exchange=Path(exchange).resolve(), bounds=bounds, mode="schema")
         with pa.memory_map(str(output)) as stream:
             return pa.ipc.open_file(stream).schema
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flightmesh import client
 from flightmesh.cli import connection
 from flightmesh.cli.connection import read_password
+from flightmesh.client import address
 from flightmesh.errors import FlightmeshError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 def test_the_default_address_is_the_clients() -> None:
     """It stands in two places so that --help need not load Arrow."""
-    assert connection.DEFAULT_URI == client.DEFAULT_URI
+    assert connection.DEFAULT_URI == address.DEFAULT_URI
 
 
 @pytest.mark.parametrize("text", ["se cret", "se cret\n", "se cret\r\n"])

@@ -160,8 +160,8 @@ def test_a_port_that_is_taken_is_explained(tmp_path: Path) -> None:
         with served(tmp_path, "--port", port, "--products", TRIALS) as process:
             _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
-    assert process.returncode in (1, 3)
-    assert f"error: unavailable: 127.0.0.1:{port} " in errors
+    assert process.returncode == 3
+    assert f"error: unavailable: The server cannot listen on 127.0.0.1:{port}" in errors
 
 
 def test_reload_serves_what_changed(start: Start, tmp_path: Path, flightmesh: Callable[..., Done]) -> None:

@@ -1,4 +1,4 @@
-"""What the fault tests stand on: a small product that is quick to load and to change, servers, and clients to be killed."""
+"""What the fault tests stand on: a small product, quick to load and to change; servers; clients to be killed."""
 
 from __future__ import annotations
 
@@ -126,7 +126,14 @@ def reader() -> Iterator[Callable[..., Reader]]:
     started: list[Reader] = []
 
     def start(uri: str, sql: str, way: str, *, timeout: float | None = None) -> Reader:
-        command: Sequence[str] = [sys.executable, str(READER), uri, sql, way, *([] if timeout is None else [str(timeout)])]
+        command: Sequence[str] = [
+            sys.executable,
+            str(READER),
+            uri,
+            sql,
+            way,
+            *([] if timeout is None else [str(timeout)]),
+        ]
         started.append(Reader(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)))
         return started[-1]
 

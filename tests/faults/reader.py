@@ -1,7 +1,7 @@
 """A client to be killed, run as ``python reader.py URI SQL WAY [TIMEOUT_S]``. It tells what it does in lines of JSON.
 
 Ways: ``read`` (all, at full speed), ``drop`` (let the reader go after three batches, and stay), ``stall`` (read one
-batch, then nothing), ``slow`` (a batch every 50 ms). Times are of the system's monotonic clock, which all processes share.
+batch, then nothing), ``slow`` (a batch every 50 ms). Times are of the monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def tell(event: str, **values: object) -> None:
 
 def read(stream: fl.FlightStreamReader, way: str) -> int:
     """How many rows came, when the stream came to its end."""
-    rows = 0
+    rows: int = 0
     for number, chunk in enumerate(stream, start=1):
         rows += chunk.data.num_rows
         if number == 1:
@@ -54,4 +54,5 @@ def main(uri: str, sql: str, way: str, timeout_s: float | None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], float(sys.argv[4]) if len(sys.argv) > 4 else None)
+    _, uri, sql, way, *timeout = sys.argv
+    main(uri, sql, way, float(timeout[0]) if timeout else None)

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from flightmesh import app
+from flightmesh.config import Config
+
 PRODUCTS = Path(__file__).parents[2] / "products"
-COUNTS = """
-    SELECT (SELECT count(*) FROM aviation.flights.flights) AS flights,
-           (SELECT sum(patients) FROM clinical.trials.arms) AS patients
-"""
-LOADING_S = 6.0
+SMALL = (PRODUCTS / "clinical_trials", 2.0, {"SELECT sum(patients) FROM clinical.trials.arms": 2_139})
+ALL = (PRODUCTS, 6.0, {**SMALL[2], "SELECT count(*) FROM aviation.flights.flights": 336_776})
 # What a server leaves when it ends, and nothing else: no staging folder, no half-written file, no spilled block.
 LEFT = re.compile(
     r"""LOCK | CURRENT | signing\.key | leases\.json | server\.json | staging | spill
@@ -29,24 +29,34 @@ LEFT = re.compile(
 )
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
-def test_a_kill_while_loading(start: Callable[..., Any], ask: Callable[..., Any], tmp_path: Path, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("rounds", "loaded"),
+    [(3, SMALL), pytest.param(20, ALL, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    ids=["small", "all"],
+)
+def test_a_kill_while_loading(
+    start: Callable[..., Any], ask: Callable[..., Any], tmp_path: Path, rounds: int, loaded: tuple[Path, float, Any]
+) -> None:
     """The machine loses power during a load: the next start serves everything, whole, and leaves no remains."""
+    products, loading_s, counts = loaded
     chance = random.Random(20_130_101)
     for number in range(rounds):
         state = tmp_path / f"state{number}"
-        process = _loading(state)
-        time.sleep(chance.uniform(0.15, 1.0) * LOADING_S)
+        process = _loading(state, products)
+        time.sleep(chance.uniform(0.25, 1.0) * loading_s)
         process.kill()
         process.wait()
         print("killed with", sorted(path.name for path in state.rglob("*") if path.is_file()))
-        with start(state=state, folder=tmp_path / "served") as served:
-            assert ask(served.uri, COUNTS).to_pylist() == [{"flights": 336_776, "patients": 2_139}]
+        with start(state=state, folder=tmp_path / "served", products=[products]) as served:
+            for sql, expected in counts.items():
+                assert ask(served.uri, sql).column(0).to_pylist() == [expected]
             assert served.ready["unavailable"] == {}
         _assert_nothing_is_left(state)
 
 
-def test_a_kill_while_reloading(start: Callable[..., Any], make_lab: Callable[..., Any], ask: Callable[..., Any]) -> None:
+def test_a_kill_while_reloading(
+    start: Callable[..., Any], make_lab: Callable[..., Any], ask: Callable[..., Any]
+) -> None:
     """The same during a reload, at any moment of it: the next start has the newest data, whole, and no remains."""
     lab, chance = make_lab(), random.Random(20_131_231)
     for version in range(2, 5):
@@ -62,8 +72,26 @@ def test_a_kill_while_reloading(start: Callable[..., Any], make_lab: Callable[..
     _assert_nothing_is_left(served.state)
 
 
+def test_a_loading_server_is_not_taken_for_the_one_before(
+    start: Callable[..., Any], make_lab: Callable[..., Any]
+) -> None:
+    """``flightmesh reload`` signals the process that the control file names: after a kill that may be anybody's."""
+    lab = make_lab()
+    with start(products=[lab.folder]) as served:
+        served.process.kill()
+        served.process.wait()
+    record, seen = served.state / "server.json", []
+    assert record.exists()
+    config = Config(port=0, products=(lab.folder,), state=served.state)
+    with app.running(config, on_progress=lambda _text: seen.append(record.exists())) as application:
+        assert record.exists()
+        assert application.stop()
+    assert seen
+    assert not any(seen)
+
+
 def test_a_half_written_file_is_swept(start: Callable[..., Any], make_lab: Callable[..., Any]) -> None:
-    """A kill between the writing of a file and its renaming is rare, so it is made: the next start removes what is left."""
+    """A kill between the writing of a file and its renaming is rare, so it is made: the next start removes the rest."""
     lab = make_lab()
     with start(products=[lab.folder]) as served:
         pass
@@ -76,9 +104,9 @@ def test_a_half_written_file_is_swept(start: Callable[..., Any], make_lab: Calla
     _assert_nothing_is_left(served.state)
 
 
-def _loading(state: Path) -> subprocess.Popen[bytes]:
+def _loading(state: Path, products: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "flightmesh", "serve", "--json", "--port", "0"]
-    command += ["--state", str(state), "--products", str(PRODUCTS)]
+    command += ["--state", str(state), "--products", str(products)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

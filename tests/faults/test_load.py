@@ -47,7 +47,7 @@ def test_two_hundred_readers_at_once(server: Any, ask: Callable[..., Any]) -> No
 def test_over_the_limit_is_refused_at_once(
     run_in_process: Callable[..., app.Application], open_stream: Callable[..., Any]
 ) -> None:
-    """When all places and the queue are full a client hears so at once, with the advice to come again, and later gets in."""
+    """When all places and the queue are full a client hears so at once and is told to come again; then it gets in."""
     application = run_in_process(queries_max=4, queries_per_principal_max=4, query_queue_max=2, query_queue_wait_s=20)
     with ExitStack() as clients, ThreadPoolExecutor(2) as queue:
         *others, client = [clients.enter_context(fl.connect(application.ready.uri)) for _ in range(7)]

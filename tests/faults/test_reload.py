@@ -109,7 +109,7 @@ def test_old_files_go_when_the_last_lease_ends(
 
 
 def test_a_ticket_survives_a_restart(start: Callable[..., Any], make_lab: Callable[..., Any]) -> None:
-    """The server restarts on new data between GetFlightInfo and DoGet: the ticket still answers what it was given for."""
+    """The server restarts on new data between GetFlightInfo and DoGet: the ticket answers what it was given for."""
     lab = make_lab()
     with start(products=[lab.folder]) as served, fl.connect(served.uri) as client:
         ticket = _ticket(client, VERSION)
@@ -149,7 +149,7 @@ DAMAGES = (_break_yaml, _take_file, _break_contract)
 def test_a_product_that_breaks_on_reload(
     start: Callable[..., Any], make_lab: Callable[..., Any], ask: Callable[..., Any]
 ) -> None:
-    """One team's mistake takes away its own product alone; who may read it hears why; repaired, it is back by a reload."""
+    """One team's mistake takes away its own product alone; who may read it hears why; a reload brings it back."""
     lab, other = make_lab("lab.readings", to='"role:analyst"'), make_lab("lab.others")
     with start(products=[lab.folder, other.folder]) as served:
         analyst, nobody = served.flight("analyst")[1], served.flight("nobody")[1]

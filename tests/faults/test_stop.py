@@ -22,9 +22,11 @@ ROWS = 4_000_000
 
 
 def test_sigterm_drains_what_runs(start: Callable[..., Any], make_lab: Callable[..., Any], open_stream: Any) -> None:
-    """A deployment replaces the server: whoever is reading gets all of the result, nobody new is let in, and it exits 0."""
+    """A deployment replaces the server: whoever is reading gets the whole result, nobody new gets in, it exits 0."""
     with start(products=[make_lab().folder]) as served, fl.connect(served.uri) as client:
-        stream = open_stream(client, f"SELECT range AS n, 'some text to fill buffers ' || range AS s FROM range({ROWS})")
+        stream = open_stream(
+            client, f"SELECT range AS n, 'some text to fill buffers ' || range AS s FROM range({ROWS})"
+        )
         rows = stream.read_chunk().data.num_rows
         served.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
@@ -68,6 +70,16 @@ def test_sigterm_while_loading(tmp_path: Path) -> None:
     assert not list((state / "staging").iterdir())
 
 
+def test_a_storm_of_signals(start: Callable[..., Any], make_lab: Callable[..., Any]) -> None:
+    """A script that reloads in a loop neither hangs the server nor makes it deaf to the signal that ends it."""
+    with start(products=[make_lab().folder]) as served:
+        for _ in range(500):
+            served.process.send_signal(signal.SIGHUP)
+            time.sleep(0.001)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(END_S) == 0
+
+
 def test_a_stalled_stream_is_cut(run_in_process: Callable[..., Any], reader: Any, until: Any, ask: Any) -> None:
     """A reader that takes nothing gives its thread and its place back after the time that the settings say."""
     application = run_in_process(stream_stall_s=1.0, queries_max=2, queries_per_principal_max=2, query_queue_wait_s=0.1)
@@ -85,13 +97,13 @@ def test_a_stalled_stream_is_cut(run_in_process: Callable[..., Any], reader: Any
 
 def test_a_slow_reader_is_not_cut(run_in_process: Callable[..., Any], open_stream: Any) -> None:
     """A reader that takes a batch now and then is at work; only one that takes nothing at all is cut."""
-    application = run_in_process(stream_stall_s=0.5)
+    application = run_in_process(stream_stall_s=1.5)
     rows = 0
     with fl.connect(application.ready.uri) as client:
-        for chunk in open_stream(client, "SELECT range AS n, repeat('x', 50) || range AS s FROM range(1000000)"):
+        for chunk in open_stream(client, "SELECT range AS n, repeat('x', 50) || range AS s FROM range(2000000)"):
             rows += chunk.data.num_rows
-            time.sleep(0.1)
-    assert rows == 1_000_000
+            time.sleep(0.15)
+    assert rows == 2_000_000
 
 
 @pytest.mark.parametrize("same", ["state", "port"])

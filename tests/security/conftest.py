@@ -149,5 +149,3 @@ def leaking() -> Callable[[str, str, Sequence[str]], list[str]]:
 def refusal() -> type[Refused]:
     """The exception in which a caller meets what the server refuses."""
     return Refused
-
-

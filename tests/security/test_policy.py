@@ -109,7 +109,7 @@ def test_who_has_no_grant_meets_a_port_that_does_not_exist(
             with pytest.raises(refusal) as near:
                 way("patient")
             assert "patients" not in str(near.value)
-        assert _names(caller) == [("clinical", "trials", "arms")]
+        assert [name for name in _names(caller) if name[0] == "clinical"] == [("clinical", "trials", "arms")]
         cards = [json.loads(body) for body in caller.act("catalog.list")]
         # "patients" alone is a column of the port that everybody may read.
         assert [port["table"] for card in cards for port in card["ports"] if "clinical" in port["table"]] == [
@@ -176,16 +176,20 @@ def test_two_roles_see_each_cell_by_the_most_open_way(server: Any, calling: Any)
     with calling(server, "both") as caller, calling(server, "steward") as steward:
         seen = caller.sql(f"SELECT * FROM {NAME} ORDER BY ALL").to_pylist()
         whole = steward.sql(f"SELECT * FROM {NAME}").to_pylist()
-    expected = [
-        row if row["symptom"] == 1 else {**row, "pidnum": None, "age": row["age"] // 5 * 5} for row in whole
-    ]
+    expected = [row if row["symptom"] == 1 else {**row, "pidnum": None, "age": row["age"] // 5 * 5} for row in whole]
     assert _bag(seen) == _bag(expected)
 
 
 def test_a_band_cannot_be_undone_by_asking_for_a_single_age(server: Any, calling: Any) -> None:
     """An analyst would find an age by comparing, casting, joining or grouping instead of reading it."""
     with calling(server, "analyst") as caller:
-        for predicate in ("age = 37", "age % 5 <> 0", "age BETWEEN 36 AND 39", "age::VARCHAR LIKE '%7'", "age + 0 = 37"):
+        for predicate in (
+            "age = 37",
+            "age % 5 <> 0",
+            "age BETWEEN 36 AND 39",
+            "age::VARCHAR LIKE '%7'",
+            "age + 0 = 37",
+        ):
             counted = caller.sql(f"SELECT count(*) AS n FROM {NAME} WHERE {predicate}")
             assert counted["n"].to_pylist() == [0], predicate
         joined = caller.sql(f"SELECT count(*) AS n FROM {NAME} JOIN range(10, 80) r(a) ON a = age WHERE a % 5 <> 0")
@@ -220,7 +224,7 @@ def test_what_one_user_holds_is_refused_to_another(
 def _names(caller: Any) -> list[tuple[str, ...]]:
     rows = caller.command(m.CommandGetTables(include_schema=False)).to_pylist()
     names = [(row["catalog_name"], row["db_schema_name"], row["table_name"]) for row in rows]
-    return sorted(name for name in names if name[0] == "clinical" or name[0] == "aviation")
+    return sorted(names)
 
 
 def _ports_of(infos: Iterable[fl.FlightInfo]) -> list[bytes]:

@@ -173,7 +173,7 @@ OWN = {
     "cast to type in schema": "select 1::lab.staff.emp",
     "cast to table": "select 1::emp",
     "collate": "select note from emp where note = 'OK' collate nocase",
-    "collate unknown": "select note collate \"/etc/passwd\" from emp",
+    "collate unknown": 'select note collate "/etc/passwd" from emp',
     "qualify": "select note from emp qualify row_number() over (order by note) = 1",
     "window all": "select note, count(*) over (), max(badge) over () from emp",
     "sample rows": "select count(*) from emp using sample 1000 rows",
@@ -341,9 +341,12 @@ OWN = {
 SHAPES = {**CASES, **ADAPTED, **OWN}
 
 
-
 def test_every_shape_is_answered_over_visible_rows_or_refused(
-    start: Callable[..., AbstractContextManager[Any]], tmp_path: Path, calling: Any, leaking: Any, refusal: type[Exception]
+    start: Callable[..., AbstractContextManager[Any]],
+    tmp_path: Path,
+    calling: Any,
+    leaking: Any,
+    refusal: type[Exception],
 ) -> None:
     """A reader behind a filter would read a hidden row, a masked value or a hidden name through an unusual query."""
     outcomes: dict[str, Any] = {}
