@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.flight as fl
 import pytest
@@ -35,6 +35,9 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import ACTIONS
 from flightmesh.flight.status import guarded
 from flightmesh.service import accounts
+
+if TYPE_CHECKING:
+    from tests.conftest import ServedBy
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -188,9 +191,12 @@ def blocks(page: Path) -> list[Block]:
 
 
 class Reader:
-    """Somebody who follows a page: a folder, a shell, and the server started last."""
+    """Somebody who follows a page: a folder, a shell, and the server started last.
 
-    def __init__(self, folder: Path) -> None:
+    ``built`` is a state directory whose snapshots are taken over, so that they are not built for every page.
+    """
+
+    def __init__(self, folder: Path, built: Path | None = None) -> None:
         self.folder = folder
         self.uri = f"grpc://{ADDRESS}"
         self._server: subprocess.Popen[str] | None = None
@@ -199,6 +205,9 @@ class Reader:
         (commands / "flightmesh").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flightmesh "$@"\n')
         (commands / "flightmesh").chmod(0o755)
         (folder / "products").symlink_to(ROOT / "products")
+        for state in (".flightmesh", "state") if built is not None else ():
+            # Snapshots never change, so a link is as good as a copy.
+            shutil.copytree(built / "products", folder / state / "products", copy_function=os.link)
         self._env = os.environ | {
             "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "PYTHONPATH": str(ROOT),
@@ -251,9 +260,9 @@ class Reader:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[Reader]:
+def reading(folder: Path, built: Path | None = None) -> Iterator[Reader]:
     """A reader whose server is stopped at the end."""
-    reader = Reader(folder)
+    reader = Reader(folder, built)
     try:
         yield reader
     finally:
@@ -264,9 +273,9 @@ RUN_PAGES = [page for page in pages() if any(block.language in ("sh", "python") 
 
 
 @pytest.mark.parametrize("page", RUN_PAGES, ids=name_of)
-def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path, server: ServedBy) -> None:
     """Whoever pastes a command from the page gets what the page promises."""
-    with reading(tmp_path) as reader:
+    with reading(tmp_path / "reader", server.state) as reader:
         for block in blocks(page):
             if block.language not in ("sh", "python"):
                 continue
@@ -406,7 +415,7 @@ def _numbers(rows: list[dict[str, Any]]) -> str:
     return f"shown in the {len(shown)}, NULL in the others"
 
 
-def test_the_table_of_roles_is_what_the_server_shows(tmp_path: Path) -> None:
+def test_the_table_of_roles_is_what_the_server_shows(tmp_path: Path, server: ServedBy) -> None:
     """A steward of data decides on roles by this table."""
     config = tmp_path / "users.toml"
     table = [(roles, cells) for roles, cells in policy_table() if roles != ["anonymous"]]
@@ -416,7 +425,7 @@ def test_the_table_of_roles_is_what_the_server_shows(tmp_path: Path) -> None:
         accounts.add_user(config, name, ["visitor"] if roles[0].startswith("any other") else roles, "a long password")
         tokens[name], expected[name] = accounts.create_token(config, name, None), cells
     assert len(expected) == 6
-    with reading(tmp_path / "reader") as reader:
+    with reading(tmp_path / "reader", server.state) as reader:
         reader.serves(f"flightmesh serve --config {config}")
         assert {name: seen_by(reader.uri, token) for name, token in tokens.items()} == expected
         with pytest.raises(KeyError, match="not_found"):

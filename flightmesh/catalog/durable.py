@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STAGING = "staging"
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}")  # As write_whole names them.
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -81,7 +83,13 @@ def taken_away(folder: Path, state: Path) -> Iterator[None]:
 
 
 def sweep(state: Path) -> None:
-    """Remove the staging folders whose owners are gone. Call it under the lock of the state directory."""
+    """Remove the staging folders whose owners are gone, and files half written. Call it under the lock of the state
+    directory.
+    """
+    for folder in (state, *(path for path in state.iterdir() if path.is_dir())):
+        for path in folder.iterdir():
+            if _PARTIAL.fullmatch(path.name):
+                path.unlink(missing_ok=True)
     area = state / STAGING
     for path in sorted(area.iterdir()) if area.is_dir() else ():
         if path.suffix == ".lock":

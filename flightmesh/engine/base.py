@@ -53,12 +53,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A running statement: its stream, how to stop it, and how to give back what it holds.
+    """A statement ready to run: how to start it, how to stop it, and how to give back what it holds.
 
-    ``close`` is idempotent. ``explain`` turns what the reader raises into words fit for a client.
+    ``start`` gives its stream, or FlightmeshError; it may compute for long before it does. ``cancel`` stops, from any
+    thread, what has been started, at that moment or before. ``close`` is idempotent. ``explain`` turns what the reader
+    raises into words fit for a client.
     """
 
-    reader: pa.RecordBatchReader
+    start: Callable[[], pa.RecordBatchReader]
     cancel: Callable[[], None]
     close: Callable[[], None]
     explain: Callable[[Exception], FlightmeshError]
@@ -68,5 +70,5 @@ class Engine(Protocol):
     """Runs plans."""
 
     def execute(self, plan: Plan) -> Execution:
-        """The running statement; FlightmeshError when it cannot start."""
+        """The statement with all it needs held for it; FlightmeshError when that cannot be had."""
         ...

@@ -71,20 +71,16 @@ class DuckDBEngine:
         self._lock = threading.Lock()
 
     def execute(self, plan: Plan) -> Execution:
-        """The running statement as a stream of batches; closing it gives back cursor and instance."""
+        """The statement on a cursor of its own, not started; closing it gives back cursor and instance."""
         instance = self._acquire(plan.instance)
         try:
             assert instance.connection is not None, "an acquired instance is open"
             cursor = instance.connection.cursor()
-            try:
-                reader = _start(cursor, plan)
-            except BaseException:
-                cursor.close()
-                raise
         except BaseException:
             self._release(instance)
             raise
-        return Execution(reader, cursor.interrupt, _Closer(self, instance, cursor, reader), _explain)
+        held = _Held(self, instance, cursor)
+        return Execution(lambda: held.keep(_start(cursor, plan)), cursor.interrupt, held.close, _explain)
 
     def warm(self, spec: InstanceSpec) -> None:
         """Opens the instance so that the first statement on it does not wait."""
@@ -160,33 +156,32 @@ class DuckDBEngine:
             instance.close()
 
 
-class _Closer:
-    """Gives back what an execution holds, exactly once."""
+class _Held:
+    """What an execution holds; given back exactly once."""
 
-    def __init__(
-        self,
-        engine: DuckDBEngine,
-        instance: _Instance,
-        cursor: duckdb.DuckDBPyConnection,
-        reader: pa.RecordBatchReader,
-    ) -> None:
-        self._held: tuple[DuckDBEngine, _Instance, duckdb.DuckDBPyConnection, pa.RecordBatchReader] | None = (
-            engine,
-            instance,
-            cursor,
-            reader,
-        )
+    def __init__(self, engine: DuckDBEngine, instance: _Instance, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._engine = engine
+        self._instance = instance
+        self._cursor = cursor
+        self._reader: pa.RecordBatchReader | None = None
+        self._is_closed = False
         self._lock = threading.Lock()
 
-    def __call__(self) -> None:
+    def keep(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """The reader, to be closed with the rest."""
+        self._reader = reader
+        return reader
+
+    def close(self) -> None:
         with self._lock:
-            held, self._held = self._held, None
-        if held is not None:
-            engine, instance, cursor, reader = held
-            cursor.interrupt()
-            reader.close()
-            cursor.close()
-            engine._release(instance)
+            was_closed, self._is_closed = self._is_closed, True
+        if was_closed:
+            return
+        self._cursor.interrupt()
+        if self._reader is not None:
+            self._reader.close()
+        self._cursor.close()
+        self._engine._release(self._instance)
 
 
 def _explain(error: Exception) -> FlightmeshError:

@@ -63,11 +63,12 @@ def _batches(
 
 def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator[pa.RecordBatch]:
     """The execution's batches under the schema that was promised."""
-    if execution.reader.schema.names != schema.names:
+    reader = _started(execution, watched)
+    if reader.schema.names != schema.names:
         raise FlightmeshError(ErrorCode.INTERNAL, "The engine's columns are not those of the plan.")
     while True:
         try:
-            batch = execution.reader.read_next_batch()
+            batch = reader.read_next_batch()
         except StopIteration:
             return
         except Exception as error:  # Whatever the engine raises in its stream: it tells what it means.
@@ -76,6 +77,14 @@ def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator
             yield batch if batch.schema.equals(schema) else _conformed(batch, schema)
             continue
         raise failure
+
+
+def _started(execution: Execution, watched: Watched) -> pa.RecordBatchReader:
+    try:
+        return execution.start()
+    except FlightmeshError as error:
+        failure = watched.failure or error
+    raise failure
 
 
 def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -8,6 +8,8 @@ internal helpers. A new DuckDB version adds nothing here until somebody has read
 
 from __future__ import annotations
 
+from flightmesh.names import fold
+
 # Written as symbols; the parser names them as functions.
 OPERATORS = frozenset(
     {
@@ -132,4 +134,5 @@ AGGREGATES = frozenset(
 # In FROM, without a catalogue or schema before the name.
 TABLE_FUNCTIONS = frozenset({"generate_series", "json_each", "json_tree", "range", "unnest"})
 
-FUNCTIONS = OPERATORS | SCALARS | MACROS | AGGREGATES
+# Folded, as names are compared: DuckDB spells some of its own with capitals.
+FUNCTIONS = frozenset(map(fold, OPERATORS | SCALARS | MACROS | AGGREGATES))

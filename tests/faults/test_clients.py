@@ -116,7 +116,7 @@ def test_the_processor_is_idle_after_a_kill(
         time.sleep(GONE_S_MAX)
         idle = _processor_share(served.process.pid, 0.5)
     print("share of a processor:", busy, idle)
-    assert busy > 0.3
+    assert busy > 0.15, "the server was idle all along: nothing was measured"
     assert idle < 0.1
 
 

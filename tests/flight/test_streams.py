@@ -122,7 +122,7 @@ class _Source:
                 raise self.error
 
         reader = pa.RecordBatchReader.from_batches(self.engine_schema or self.schema, read())
-        return Execution(reader, self._note("cancel"), self._note("close"), self._explain)
+        return Execution(lambda: reader, self._note("cancel"), self._note("close"), self._explain)
 
     def _note(self, event: str) -> Callable[[], None]:
         return lambda: self.events.append(event)

@@ -265,7 +265,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
             prepared = planner.prepare(shown[user], sql)
             execution = engine.execute(planner.plan(planner.typed(prepared, None), None))
             try:
-                return execution.reader.read_all()
+                return execution.start().read_all()
             finally:
                 execution.close()
 

@@ -115,13 +115,14 @@ def test_a_ticket_that_may_be_read_twice_gives_the_same_twice(server: Any, calli
 
 def test_an_expired_ticket_is_refused(start: Start, calling: Any, refusal: type[Exception]) -> None:
     """A ticket found in an old log would still read."""
-    with start(products=[PRODUCT], toml="[limits]\nticket_ttl_s = 1\nprepared_ttl_s = 2\n") as server:
+    with start(products=[PRODUCT], toml="[limits]\nticket_ttl_s = 2\nprepared_ttl_s = 4\n") as server:
         with calling(server, "site") as caller:
+            assert caller.path(*PATH).num_rows == 370  # The first statement waits for its engine; the next do not.
             ticket, handle = _ticket(caller), caller.prepare(SELECT)
             assert caller.fetch(ticket).num_rows == 370
-            time.sleep(1.1)
+            time.sleep(2.1)
             _is_unauthenticated(lambda: caller.fetch(ticket), refusal)
-            time.sleep(1.1)
+            time.sleep(2.1)
             _is_unauthenticated(lambda: caller.command(m.CommandPreparedStatementQuery(handle)), refusal)
             assert caller.fetch(_ticket(caller)).num_rows == 370
 

@@ -1,0 +1,144 @@
+"""``flightmesh.sql.gate``: what a statement consists of, and the refusal of every part that is on no list."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.sql.ast import parse
+from flightmesh.sql.gate import Survey, position, survey
+
+
+def _survey(text: str) -> Survey:
+    return survey(parse(text, bytes_max=200_000, depth_max=200))
+
+
+def _relations(text: str) -> list[str]:
+    found = _survey(text)
+    assert not found.refusals, found.refusals
+    return [".".join(reference.path) for reference in found.relations]
+
+
+@pytest.mark.parametrize(
+    ("text", "relations"),
+    [
+        ("SELECT 1", []),
+        ("FROM a", ["a"]),
+        ('FROM d."P q".t x JOIN b USING (k)', ["d.P q.t", "b"]),
+        ("SELECT (SELECT 1 FROM a) FROM b WHERE EXISTS (FROM c)", ["a", "b", "c"]),
+        ("SELECT 1 FROM a UNION SELECT 2 FROM b EXCEPT FROM c", ["a", "b", "c"]),
+        ("SELECT * FROM a ORDER BY (SELECT 1 FROM b) LIMIT (SELECT 1 FROM c)", ["a", "b", "c"]),
+        ("SELECT sum(1) OVER (ORDER BY (SELECT 1 FROM b)) FROM a QUALIFY (SELECT true FROM c)", ["b", "a", "c"]),
+        ("SELECT list_transform([1], lambda x: (SELECT 1 FROM a))", ["a"]),
+        ("PIVOT a ON k IN ('x') USING sum(v)", ["a"]),
+        ("UNPIVOT a ON b, c", ["a"]),
+        ("FROM a, LATERAL (SELECT a.x) l, unnest([1]) u", ["a"]),
+        ("VALUES ((SELECT 1 FROM a))", ["a"]),
+        ("FROM a TABLESAMPLE 10%", ["a"]),
+        ("SELECT CASE WHEN x IN (FROM a) THEN 1 END FROM b GROUP BY ALL HAVING (SELECT true FROM c)", ["a", "b", "c"]),
+    ],
+)
+def test_every_relation_is_found_where_it_stands(text: str, relations: list[str]) -> None:
+    """A relation that the walk passes by would be read without anybody having asked whether it may be."""
+    assert _relations(text) == relations
+
+
+@pytest.mark.parametrize(
+    ("text", "relations"),
+    [
+        ("WITH a AS (SELECT 1) FROM a", []),
+        ("WITH a AS (SELECT 1) FROM A", []),
+        ("WITH a AS (FROM a) FROM a", ["a"]),
+        ("WITH a AS (SELECT 1), b AS (FROM a) FROM b", []),
+        ("WITH b AS (FROM a), a AS (SELECT 1) FROM b", ["a"]),
+        ("FROM (WITH a AS (SELECT 1) FROM a), a", ["a"]),
+        ("WITH a AS (SELECT 1) FROM d.a", ["d.a"]),
+        ("WITH a AS (SELECT 1) FROM (SELECT (SELECT 1 FROM a))", []),
+        ("WITH RECURSIVE a AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM a WHERE n < 3) FROM a", []),
+        ("WITH RECURSIVE a AS (FROM a) FROM a", ["a"]),
+        ("WITH a AS (SELECT 1) SELECT 1 UNION (WITH b AS (FROM a) FROM b, c)", ["c"]),
+        ("SELECT 1 WHERE EXISTS (WITH a AS (SELECT 1) FROM a) AND EXISTS (FROM a)", ["a"]),
+    ],
+)
+def test_a_cte_hides_a_name_only_where_it_is_in_scope(text: str, relations: list[str]) -> None:
+    """A CTE of one subquery would cover up a read of the same name in another."""
+    assert _relations(text) == relations
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FROM query('x')", "The table function query is not allowed (line 1, column 6)."),
+        ("SELECT stats(a) FROM t", "The function stats is not allowed (line 1, column 8)."),
+        ("SELECT 1,\n system.main.upper('a')", "The function system.main.upper is not allowed (line 2, column 2)."),
+        ("FROM t AT (VERSION => 1)", "Time travel (AT) is not offered by this version (line 1, column 6)."),
+        ("SELECT 1::a.b", "A type may not be named with a catalogue or schema"),
+        ("WITH duckdb_tables AS (SELECT 1) SELECT 1", "A CTE may not be named duckdb_tables."),
+        ("FROM (SHOW TABLES)", "SHOW, DESCRIBE and SUMMARIZE are not allowed here"),
+        ("FROM (SUMMARIZE t)", "SHOW, DESCRIBE and SUMMARIZE are not allowed here"),
+        ("WITH x AS (INSERT INTO t VALUES (1) RETURNING *) FROM x", "INSERT is not allowed in a query."),
+        ("WITH x AS (COPY t TO 'f') FROM x", "COPY is not allowed in a query."),
+    ],
+)
+def test_what_is_on_no_list_is_refused_at_its_place(text: str, said: str) -> None:
+    """A construct of DuckDB that shows more than rows, or writes, would pass inside a SELECT."""
+    refusals = _survey(text).refusals
+    assert str(refusals[0]).startswith(said)
+    assert all(refusal.code is ErrorCode.INVALID for refusal in refusals)
+
+
+def test_all_refusals_of_a_statement_are_found() -> None:
+    """The walk would end at the first and call the rest allowed."""
+    found = _survey("SELECT stats(a), getvariable('x') FROM query('y'), read_csv('z') ORDER BY nextval('s')")
+    assert len(found.refusals) == 5
+
+
+def test_parameters_are_found_once_each_in_the_order_of_the_text() -> None:
+    """A value would be bound to the wrong place."""
+    found = _survey("SELECT $b, $a + 1, x FROM t WHERE y = $b AND z IN (SELECT $c)").parameters
+    assert [(p.identifier, p.is_bare_column) for p in found] == [
+        ("b", True),
+        ("a", False),
+        ("b", False),
+        ("c", True),
+    ]
+    assert [p.identifier for p in _survey("SELECT ?, (SELECT ?) LIMIT ?").parameters] == ["1", "2", "3"]
+    assert [p.identifier for p in _survey("SELECT '$1', $$ ? $$, $2 -- $3").parameters] == ["2"]
+
+
+def test_nowhere_has_no_position() -> None:
+    """A refusal of a whole statement would point to a column that does not exist."""
+    assert position("SELECT 1", 2**64 - 1) == ""
+    assert position("é\nSELECT", 4) == " (line 2, column 2)"
+
+
+WORDS = st.sampled_from(
+    "select from where group by having order limit with recursive as union all except intersect join lateral on using "
+    "pivot unpivot summarize describe show insert into values update delete copy to attach at version in exists not "
+    "null case when then end cast try_cast :: ( ) [ ] { } , . ; ' \" $$ $1 ? $a * + - / -> => := lambda x : = a b t "
+    "d.s.t 1 2.5 'x' query( read_csv( unnest( range( upper( stats( columns( #1 over partition window qualify sample "
+    "positional asof natural full semi anti é \n -- /* */ exclude replace rename collate interval struct enum".split()
+)
+
+
+@given(st.lists(WORDS, max_size=25).map(" ".join))
+def test_text_that_looks_like_sql_is_surveyed_or_refused(text: str) -> None:
+    """A statement of a stranger would end in an exception that nobody expects."""
+    try:
+        found = _survey(text)
+    except FlightmeshError as error:
+        assert error.code is ErrorCode.INVALID
+        assert len(str(error)) < 600
+    else:
+        assert isinstance(found, Survey)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_surveyed_or_refused(text: str) -> None:
+    """As above, for text that looks like nothing."""
+    try:
+        _survey(text)
+    except FlightmeshError as error:
+        assert error.code is ErrorCode.INVALID
