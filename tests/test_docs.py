@@ -205,9 +205,10 @@ class Reader:
         (commands / "flightmesh").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m flightmesh "$@"\n')
         (commands / "flightmesh").chmod(0o755)
         (folder / "products").symlink_to(ROOT / "products")
-        for state in (".flightmesh", "state") if built is not None else ():
-            # Snapshots never change, so a link is as good as a copy.
-            shutil.copytree(built / "products", folder / state / "products", copy_function=os.link)
+        if built is not None:
+            for state in (".flightmesh", "state"):
+                # Snapshots never change, so a link is as good as a copy.
+                shutil.copytree(built / "products", folder / state / "products", copy_function=os.link)
         self._env = os.environ | {
             "PATH": os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "PYTHONPATH": str(ROOT),
@@ -272,6 +273,7 @@ def reading(folder: Path, built: Path | None = None) -> Iterator[Reader]:
 RUN_PAGES = [page for page in pages() if any(block.language in ("sh", "python") for block in blocks(page))]
 
 
+@pytest.mark.timeout(300)  # A page starts several servers and dozens of commands, on a machine that may be busy.
 @pytest.mark.parametrize("page", RUN_PAGES, ids=name_of)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path, server: ServedBy) -> None:
     """Whoever pastes a command from the page gets what the page promises."""

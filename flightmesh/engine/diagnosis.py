@@ -13,7 +13,9 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 
 _FACT_CHARACTERS_MAX = 300
 _CANDIDATES = re.compile(r'(?:Candidate bindings: ?:?|Did you mean) "([^"]+)"')
-_CONVERSION = re.compile(r"Could not (?:convert|cast)\b.*\bto ([A-Z][A-Z0-9_]*(?:\([0-9, ]+\))?)")
+_CONVERSION = re.compile(
+    r"(?:Could not (?:convert|cast)\b.*\bto|for the destination type) ([A-Z][A-Z0-9_]*(?:\([0-9, ]+\))?)"
+)
 
 # Kind of a run-time error, as DuckDB's texts begin, to code, fact and hint.
 _RUNTIME: tuple[tuple[str, ErrorCode, str, str | None], ...] = (

@@ -30,5 +30,5 @@ def test_the_duckdb_engine_is_an_engine(tmp_path: Path) -> None:
         threads=1, memory_bytes=100_000_000, spill=tmp_path, spill_bytes=1_000_000, instances_max=1
     )
     execution = engine.execute(Plan("duckdb", InstanceSpec("key", (), ()), "SELECT $1 AS a", (7,), (), 1_024))
-    assert execution.reader.read_all()["a"].to_pylist() == [7]
+    assert execution.start().read_all()["a"].to_pylist() == [7]
     execution.close()

@@ -98,10 +98,9 @@ RUNTIME = [
         "TRY_CAST",
     ),
     ("SELECT 'secret'::DATE", ErrorCode.INVALID, "converted", "TRY_CAST"),
-    ("SELECT 999999999999::INTEGER + x FROM (SELECT 1 AS x)", ErrorCode.INVALID, "INT32", "TRY_CAST"),
+    ("SELECT CAST(x AS TINYINT) FROM (VALUES (725)) t(x)", ErrorCode.INVALID, "converted to INT8", "TRY_CAST"),
     ("SELECT error('secret')", ErrorCode.INVALID, "failed on one of its values", "TRY"),
     ("SELECT 9223372036854775807 + x FROM (VALUES (1), (2)) t(x)", ErrorCode.INVALID, "out of the range", "wider"),
-    ("SELECT sqrt(x) FROM (VALUES (-7.25)) t(x)", ErrorCode.INVALID, "out of the range", "wider"),
 ]
 
 
@@ -114,7 +113,7 @@ def test_errors_at_run_time(sql: str, code: ErrorCode, fact: str, hint: str) -> 
     assert error.hint is not None
     assert hint in error.hint
     assert "secret" not in str(error)
-    assert "7.25" not in str(error)
+    assert "725" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from flightmesh.engine.base import Attachment, Execution, InstanceSpec, Plan
+from flightmesh.engine.base import Attachment, InstanceSpec, Plan
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
 from flightmesh.errors import ErrorCode, FlightmeshError
 
@@ -176,8 +176,7 @@ def test_the_lock_holds(engine: DuckDBEngine, sql: str) -> None:
     local_table = pa.table({"a": [1]})
     assert local_table.num_rows == 1
     with pytest.raises(FlightmeshError) as failure:
-        execution = engine.execute(_plan(sql))
-        execution.start().read_all()
+        _read(engine, _plan(sql))
     assert "passwd" not in str(failure.value)
     assert not Path("/tmp/flightmesh-must-not-exist.csv").exists()
 
@@ -204,7 +203,7 @@ def test_cursors_are_in_utc_whatever_the_machine(engine: DuckDBEngine) -> None:
 
 def test_a_running_statement_is_stopped(engine: DuckDBEngine) -> None:
     """A client that leaves must free the processor: the interrupt ends the statement within a quarter of a second."""
-    execution = _started(engine, ENDLESS)
+    execution = engine.execute(_plan(ENDLESS))
     stopped = time.monotonic() + 0.3
     threading.Timer(0.3, execution.cancel).start()
     with pytest.raises(Exception, match=r"INTERRUPT|was stopped") as failure:
@@ -219,7 +218,8 @@ def test_a_running_statement_is_stopped(engine: DuckDBEngine) -> None:
 
 def test_two_statements_of_one_instance_do_not_disturb_each_other(engine: DuckDBEngine) -> None:
     """The interrupt of one cursor leaves its neighbour on the same instance alone."""
-    endless, finite = _started(engine, ENDLESS), _started(engine, "SELECT range AS v FROM range(2000000)")
+    endless = engine.execute(_plan(ENDLESS))
+    finite = engine.execute(_plan("SELECT range AS v FROM range(2000000)"))
     threading.Timer(0.1, endless.cancel).start()
     with pytest.raises(Exception, match=r"INTERRUPT|was stopped"):
         endless.start().read_all()
@@ -268,10 +268,6 @@ def test_errors_at_run_time_keep_their_values(
 def test_the_version_is_that_of_the_library() -> None:
     """SqlInfo and support cases name it."""
     assert engine_version() == duckdb.__version__
-
-
-def _started(engine: DuckDBEngine, sql: str) -> Execution:
-    return engine.execute(_plan(sql))
 
 
 def _explained(engine: DuckDBEngine, sql: str, *values: object) -> None:

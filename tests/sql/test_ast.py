@@ -54,7 +54,7 @@ def test_one_select_is_a_tree(text: str) -> None:
         ("ATTACH 'x'", "ATTACH is not allowed."),
         ("SELECT ?, $a", "The statement mixes ? and $name parameters."),
         ("SELEC 1", 'The statement does not parse: syntax error at or near "SELEC" (line 1, column 1).'),
-        ("SELECT 1,\n  2 FORM t x", 'The statement does not parse: syntax error at or near "x" (line 2, column 10).'),
+        ("SELECT 1,\n  2 FORM t x", 'The statement does not parse: syntax error at or near "t" (line 2, column 10).'),
         ("SELECT '\0'", "The statement holds a character that SQL text cannot hold."),
         ("SELECT '\ud800'", "The statement holds a character that SQL text cannot hold."),
     ],

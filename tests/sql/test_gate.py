@@ -92,7 +92,8 @@ def test_what_is_on_no_list_is_refused_at_its_place(text: str, said: str) -> Non
 def test_all_refusals_of_a_statement_are_found() -> None:
     """The walk would end at the first and call the rest allowed."""
     found = _survey("SELECT stats(a), getvariable('x') FROM query('y'), read_csv('z') ORDER BY nextval('s')")
-    assert len(found.refusals) == 5
+    told = " ".join(map(str, found.refusals))
+    assert [name for name in ("stats", "getvariable", "query", "read_csv", "nextval") if name not in told] == []
 
 
 def test_parameters_are_found_once_each_in_the_order_of_the_text() -> None:

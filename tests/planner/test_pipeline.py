@@ -1,0 +1,207 @@
+"""``flightmesh.planner.pipeline``: the whole chain, with the real binder, up to the plan and not beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.config import Limits
+from flightmesh.engine.twin import Bound, Twin
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.planner.guard import guard
+from flightmesh.planner.masks import Reader
+from flightmesh.planner.pipeline import STAGES, Planner, model_references, plan_model, select_all
+from flightmesh.planner.resolve import resolve
+from flightmesh.planner.route import route
+from flightmesh.planner.statement import parse
+from flightmesh.planner.surface import Surface, surface
+
+
+class Counting:
+    """A binder that counts."""
+
+    def __init__(self, twin: Twin) -> None:
+        self.twin, self.binds = twin, 0
+
+    def bind(self, sql: str, *, search_path: tuple[str, ...] = ()) -> Bound:
+        self.binds += 1
+        return self.twin.bind(sql, search_path=search_path)
+
+
+@pytest.fixture
+def shown(snapshot: Snapshot) -> Surface:
+    """What a head of the laboratory sees."""
+    return surface(snapshot, Reader("a", frozenset({"head"}), {}), mask_key=b"k" * 32)
+
+
+@pytest.fixture
+def binder(shown: Surface) -> Iterator[Counting]:
+    twin = Twin(shown.twin_ddl)
+    yield Counting(twin)
+    twin.close()
+
+
+@pytest.fixture
+def planner(binder: Counting) -> Planner:
+    return Planner(replace(Limits(), batch_rows_max=7), lambda _: binder)
+
+
+def test_the_stages_run_in_this_order() -> None:
+    """A statement would be routed before it was guarded."""
+    assert STAGES == (parse, resolve, guard, route)
+
+
+def test_a_statement_without_parameters_runs_as_written(planner: Planner, shown: Surface) -> None:
+    """The text that was approved would not be the text that runs."""
+    text = "SELECT upper(site) AS s, mass FROM samples -- x"
+    prepared = planner.prepare(shown, text)
+    assert prepared.schema == pa.schema([("s", pa.string()), ("mass", pa.int64())])
+    plan = planner.plan(planner.typed(prepared, None), None)
+    assert plan.sql == text
+    assert plan.parameters == ()
+    assert plan.search_path == ('"lab"."samples"',)
+    assert plan.batch_rows == 7
+    assert plan.instance is shown.instance
+
+
+def test_parameters_have_the_types_that_the_plan_expects(planner: Planner, shown: Surface) -> None:
+    """A driver would not know what to bind."""
+    prepared = planner.prepare(shown, "SELECT id, ? AS x FROM samples WHERE mass > ? AND site = $3")
+    assert prepared.parameters.types == [pa.string(), pa.int64(), pa.string()]
+    assert prepared.is_open[0]
+    assert prepared.schema.names == ["id", "x"]
+
+
+def test_the_bound_type_is_in_the_schema_that_is_promised(planner: Planner, shown: Surface) -> None:
+    """A client would be promised text and sent numbers."""
+    prepared = planner.prepare(shown, "SELECT ? AS x, ?")
+    values = pa.record_batch([pa.array([5, None], pa.int16()), pa.array([1.5, 2.5])], names=["0", "1"])
+    typed = planner.typed(prepared, values.schema)
+    assert typed.schema == pa.schema([("x", pa.int16()), ("$2", pa.float64())])
+    assert planner.plan(typed, values, 0).parameters == (5, 1.5)
+    assert planner.plan(typed, values, 1).parameters == (None, 2.5)
+    assert planner.plan(typed, values, 0).sql == 'SELECT (CAST($1 AS SMALLINT)) AS x, (CAST($2 AS DOUBLE)) AS "$2"'
+
+
+def test_named_values_may_come_in_any_order(planner: Planner, shown: Surface) -> None:
+    """A driver's dictionary would swap two values."""
+    prepared = planner.prepare(shown, "SELECT $first AS a, $second AS b")
+    values = pa.record_batch([pa.array(["2"]), pa.array([1])], names=["second", "first"])
+    typed = planner.typed(prepared, values.schema)
+    plan = planner.plan(typed, values)
+    assert typed.schema == pa.schema([("a", pa.int64()), ("b", pa.string())])
+    assert plan.parameters == (1, "2")
+
+
+def test_a_plan_is_made_once(planner: Planner, shown: Surface, binder: Counting) -> None:
+    """Every poll of a dashboard would be parsed and bound anew; a forgotten plan would be served to a new policy."""
+    first = planner.prepare(shown, "SELECT ? FROM samples")
+    planner.typed(first, pa.schema([("0", pa.int8())]))
+    binds = binder.binds
+    assert planner.prepare(shown, "SELECT ? FROM samples") is first
+    planner.typed(first, pa.schema([("0", pa.int8())]))
+    assert binder.binds == binds
+    assert planner.prepare(shown, "SELECT ? FROM samples", catalog="lab") is not first
+    planner.forget({"another"})
+    assert planner.prepare(shown, "SELECT ? FROM samples") is first
+    planner.forget({shown.id})
+    assert planner.prepare(shown, "SELECT ? FROM samples") is not first
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("SELECT nope FROM samples", ErrorCode.INVALID, 'column "nope" not found in FROM clause (line 1, column 8)'),
+        ("SELECT masss FROM samples", ErrorCode.INVALID, "Did you mean mass?"),
+        ("SELECT * FROM sample", ErrorCode.NOT_FOUND, "Did you mean lab.samples.samples?"),
+        ("SELECT stats(mass) FROM samples", ErrorCode.INVALID, "The function stats is not allowed"),
+        ("SELECT rowid FROM samples", ErrorCode.INVALID, 'column "rowid" not found'),
+        ("SELECT site + DATE '2020-01-01' FROM samples", ErrorCode.INVALID, "No function matches"),
+        ("DELETE FROM samples", ErrorCode.INVALID, "DELETE is not allowed"),
+    ],
+)
+def test_a_bad_statement_is_told_before_anything_runs(
+    planner: Planner, shown: Surface, text: str, code: ErrorCode, said: str
+) -> None:
+    """A reader would wait for an engine to hear of a typo, in the engine's words."""
+    with pytest.raises(FlightmeshError) as caught:
+        planner.prepare(shown, text)
+    assert caught.value.code is code
+    assert said in str(caught.value)
+
+
+def test_a_refused_statement_is_refused_again(planner: Planner, shown: Surface) -> None:
+    """The second try would find something in the cache."""
+    for _ in range(2):
+        with pytest.raises(FlightmeshError):
+            planner.prepare(shown, "SELECT stats(mass) FROM samples")
+
+
+def test_the_path_of_a_port_reads_all_of_it(shown: Surface) -> None:
+    """A path descriptor would read less than the table, or by another case of its name."""
+    assert select_all(shown, ("lab", "samples", "samples")) == 'SELECT * FROM "lab"."samples"."samples"'
+    for path in (
+        ("lab", "samples", "Samples"),
+        ("samples",),
+        (),
+        ("lab", "samples", "samples", "x"),
+        ('lab"', "a", "b"),
+    ):
+        with pytest.raises(FlightmeshError) as caught:
+            select_all(shown, path)
+        assert caught.value.code is ErrorCode.NOT_FOUND
+
+
+def test_an_unavailable_path_leads_to_the_reason(shown: Surface, planner: Planner) -> None:
+    """A reader of a broken product would be told that it never was."""
+    broken = replace(
+        shown, id="broken", namespace=replace(shown.namespace, unavailable={("lab", "broken"): "a file is missing."})
+    )
+    with pytest.raises(FlightmeshError) as caught:
+        planner.prepare(broken, select_all(broken, ("lab", "broken", 'p"q')))
+    assert caught.value.code is ErrorCode.UNAVAILABLE
+
+
+def test_a_model_names_what_it_reads() -> None:
+    """A model would be built before what it reads."""
+    sql = "WITH x AS (FROM tms.legs) SELECT * FROM x JOIN carriers USING (id) JOIN tms.legs USING (id)"
+    assert model_references(sql, limits=Limits()) == (("tms", "legs"), ("carriers",))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM other",
+        "SELECT * FROM legs",
+        "FROM read_csv('x')",
+        "COPY tms.legs TO 'x'",
+        "FROM tms.legs, duckdb_tables",
+    ],
+)
+def test_a_model_reads_its_declared_inputs_alone(sql: str) -> None:
+    """A model would read files or another product's tables at build time, as the server."""
+    relations: list[tuple[str, ...]] = [("tms", "legs")]
+    assert plan_model("SELECT * FROM tms.legs", relations=relations, limits=Limits()).sql == "SELECT * FROM tms.legs"
+    with pytest.raises(FlightmeshError):
+        plan_model(sql, relations=relations, limits=Limits())
+
+
+def test_the_binder_is_that_of_the_surface(snapshot: Snapshot, shown: Surface) -> None:
+    """A reader's statement would bind against another reader's names."""
+    asked: list[str] = []
+
+    def binder_of(entry: Surface) -> Twin:
+        asked.append(entry.id)
+        return Twin(entry.twin_ddl)
+
+    maker: Callable[[Surface], Twin] = binder_of
+    Planner(Limits(), maker).prepare(shown, "SELECT 1 FROM vault")
+    assert asked == [shown.id]
+    analyst = surface(snapshot, Reader("a", frozenset({"analyst"}), {}), mask_key=b"k" * 32)
+    with pytest.raises(FlightmeshError):
+        Planner(Limits(), maker).prepare(analyst, "SELECT id FROM samples")
+    assert asked[-1] == analyst.id
