@@ -26,6 +26,7 @@ from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.catalog.store import Store
 from flightmesh.config import Config, check_listener, signing_key
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
+from flightmesh.engine.polars import PolarsBounds
 from flightmesh.engine.workshop import Bounds
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import Services
@@ -339,7 +340,11 @@ def _engine(config: Config) -> DuckDBEngine:
 
 
 def _build_bounds(config: Config) -> BuildBounds:
-    return BuildBounds(workshop=Bounds(threads=config.threads, memory_bytes=config.memory_limit), limits=config.limits)
+    return BuildBounds(
+        workshop=Bounds(threads=config.threads, memory_bytes=config.memory_limit),
+        polars=PolarsBounds(seconds=config.limits.model_timeout_s, threads=config.threads),
+        limits=config.limits,
+    )
 
 
 def _listener(config: Config) -> Listener:

@@ -16,7 +16,7 @@ from flightmesh.product.manifest import MANIFEST
 from flightmesh.product.model import Bundle, DataProduct
 
 # Moves when the files of a snapshot change for equal input.
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 # Parts of the manifest that describe data and do not change them.
 _DESCRIPTIVE = {"description", "materialize", "every", "schema_drift"}
 

@@ -32,7 +32,7 @@ from flightmesh.engine.polars import PolarsBounds
 from flightmesh.engine.workshop import Bounds, Workshop, export_parquet
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import RESERVED_DOMAINS, ProductName
-from flightmesh.product.contract import compare
+from flightmesh.product.contract import DataContract, compare
 from flightmesh.product.model import Bundle, DataProduct
 from flightmesh.product.problems import Problem, ProductProblems
 from flightmesh.sources.base import SourceTable
@@ -95,6 +95,8 @@ def build_product(
         progress(str(name), "snapshot is up to date")
     ports = port_data(folder, record)
     _check_ports(bundle, {port: data.columns for port, data in ports.items()}, bounds.limits)
+    for port in record.ports:
+        _check_required(bundle.contracts[port.name], port.name, port.nulls)
     return ProductSnapshot(name, bundle.product, bundle.contracts, ports, inputs.snapshot_id, bundle_id(bundle))
 
 
@@ -149,7 +151,9 @@ def write_ports(work: Work) -> None:
     for name, port in work.bundle.product.ports.items():
         work.progress(f"writing port {name}")
         rows = work.workshop.keep((port.model,), name)
-        ports.append(PortRecord(name, name, rows, _columns(work.workshop, port.model), f"{name}.parquet"))
+        columns = _columns(work.workshop, port.model)
+        nulls = work.workshop.nulls(name, [column.name for column in columns])
+        ports.append(PortRecord(name, name, rows, columns, f"{name}.parquet", nulls))
     work.workshop.finish()
     for record in ports:
         target = work.folder / record.parquet
@@ -197,6 +201,18 @@ def _check_ports(bundle: Bundle, columns: Mapping[str, tuple[DataColumn, ...]], 
         problems += compare(contract, [(column.name, column.sql_type) for column in columns[port]])
     if problems:
         raise ProductProblems(problems)
+
+
+def _check_required(contract: DataContract, port: str, nulls: Mapping[str, int]) -> None:
+    """Refuses a port with NULL in a column that its contract calls required: clients are told that there is none."""
+    required = [column.name for column in contract.columns if column.required and nulls[column.name]]
+    broken = [f"{name} ({nulls[name]} rows)" for name in required]
+    if broken:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"Port {port} holds NULL in columns that its contract calls required: {', '.join(broken)}.",
+            hint="Filter or fill them in the model, or let the contract say required: false.",
+        )
 
 
 def _columns(workshop: Workshop, model: str) -> tuple[DataColumn, ...]:

@@ -17,7 +17,7 @@ from flightmesh.names import ProductName
 from flightmesh.product.contract import ContractColumn, DataContract
 from flightmesh.product.model import DataProduct
 
-FORMAT = 1
+FORMAT = 2
 RECORD = "snapshot.json"
 DATABASE = "data.duckdb"
 
@@ -33,13 +33,14 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class PortRecord:
-    """The data of one port. ``parquet`` is the file's name."""
+    """The data of one port. ``parquet`` is the file's name, ``nulls`` the rows without a value in each column."""
 
     name: str
     table: str
     rows: int
     columns: tuple[DataColumn, ...]
     parquet: str
+    nulls: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _manifest(raw: Mapping[str, Any] | None) -> DataProduct | None:
 
 def _port(raw: Mapping[str, Any]) -> PortRecord:
     columns = tuple(DataColumn(**column) for column in raw["columns"])
-    return PortRecord(raw["name"], raw["table"], raw["rows"], columns, raw["parquet"])
+    return PortRecord(raw["name"], raw["table"], raw["rows"], columns, raw["parquet"], raw["nulls"])
 
 
 def _contract_json(contract: DataContract) -> dict[str, Any]:

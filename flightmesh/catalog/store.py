@@ -212,7 +212,8 @@ class Store:
 
 def _lock_state(state: Path) -> BinaryIO:
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        # Below it lie all rows of all products, unmasked: for the server's own user alone.
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state / "LOCK").open("ab")
     except OSError as error:
         raise FlightmeshError(

@@ -18,8 +18,6 @@ class Limits:
     sql_bytes_max: Annotated[int, "Longest statement, in bytes of UTF-8."] = 200_000
     bracket_depth_max: Annotated[int, "Deepest nesting of brackets in a statement."] = 200
     path_depth_max: Annotated[int, "Most parts of a path descriptor."] = 8
-    manifest_bytes_max: Annotated[int, "Largest product.yaml, contract or model file."] = 1_000_000
-    error_text_bytes_max: Annotated[int, "Longest error text that a client is sent."] = 1_024
 
     parameters_inline_bytes_max: Annotated[int, "Largest set of bound parameters inside a handle."] = 65_536
     parameters_kept_bytes_max: Annotated[int, "Bound parameters kept at the node, all together."] = 268_435_456
@@ -54,8 +52,7 @@ class Limits:
     )
     plan_cache_entries_max: Annotated[int, "Plans kept for reuse."] = 2_048
     surface_cache_entries_max: Annotated[int, "Surfaces (what one role set may see) kept for reuse."] = 256
-    build_parallel_max: Annotated[int, "Models built at once."] = 2
-    sources_timeout_s: Annotated[float, "How long a source may take to answer."] = 30.0
+    model_timeout_s: Annotated[float, "How long a Python model of a product may run when it is built."] = 300.0
 
     login_failures_max: Annotated[int, "Wrong passwords for one name in a window; then the name has to wait."] = 10
     login_window_s: Annotated[int, "The window in which wrong passwords are counted."] = 60
@@ -84,7 +81,6 @@ CEILINGS: Mapping[str, int] = MappingProxyType(
     {
         "sql_bytes_max": 1_000_000,
         "bracket_depth_max": 1_000,
-        "error_text_bytes_max": 4_096,
         "wire_bytes_max": 16_777_216,
         "cancel_poll_s": 1,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +127,17 @@ class Workshop:
             row = self._connection.execute(f"SELECT count(*) FROM {target}").fetchone()
         assert row is not None
         return int(row[0])
+
+    def nulls(self, table: str, columns: Sequence[str]) -> dict[str, int]:
+        """How many rows of an output table hold NULL in each of the columns, counted in one scan."""
+        assert self._output is not None
+        if not columns:
+            return {}
+        counts = ", ".join(f"count(*) - count({quote(column)})" for column in columns)
+        with _running():
+            row = self._connection.execute(f"SELECT {counts} FROM {self._output}.main.{quote(table)}").fetchone()
+        assert row is not None
+        return dict(zip(columns, row, strict=True))
 
     def finish(self) -> None:
         """Complete the output file: afterwards it is whole and has no log beside it."""

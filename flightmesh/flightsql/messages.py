@@ -467,21 +467,50 @@ class CloseSessionResult:
 
 
 Wrapped: TypeAlias = (
-    CommandGetSqlInfo | CommandGetXdbcTypeInfo | CommandGetCatalogs | CommandGetDbSchemas | CommandGetTables
-    | CommandGetTableTypes | CommandGetPrimaryKeys | CommandGetExportedKeys | CommandGetImportedKeys
-    | CommandGetCrossReference | CommandStatementQuery | CommandStatementSubstraitPlan | TicketStatementQuery
-    | CommandPreparedStatementQuery | CommandStatementUpdate | CommandPreparedStatementUpdate
-    | CommandStatementIngest | ActionCreatePreparedStatementRequest | ActionCreatePreparedSubstraitPlanRequest
-    | ActionCreatePreparedStatementResult | ActionClosePreparedStatementRequest | ActionBeginTransactionRequest
-    | ActionBeginSavepointRequest | ActionBeginTransactionResult | ActionBeginSavepointResult
-    | ActionEndTransactionRequest | ActionEndSavepointRequest | ActionCancelQueryRequest | ActionCancelQueryResult
+    CommandGetSqlInfo
+    | CommandGetXdbcTypeInfo
+    | CommandGetCatalogs
+    | CommandGetDbSchemas
+    | CommandGetTables
+    | CommandGetTableTypes
+    | CommandGetPrimaryKeys
+    | CommandGetExportedKeys
+    | CommandGetImportedKeys
+    | CommandGetCrossReference
+    | CommandStatementQuery
+    | CommandStatementSubstraitPlan
+    | TicketStatementQuery
+    | CommandPreparedStatementQuery
+    | CommandStatementUpdate
+    | CommandPreparedStatementUpdate
+    | CommandStatementIngest
+    | ActionCreatePreparedStatementRequest
+    | ActionCreatePreparedSubstraitPlanRequest
+    | ActionCreatePreparedStatementResult
+    | ActionClosePreparedStatementRequest
+    | ActionBeginTransactionRequest
+    | ActionBeginSavepointRequest
+    | ActionBeginTransactionResult
+    | ActionBeginSavepointResult
+    | ActionEndTransactionRequest
+    | ActionEndSavepointRequest
+    | ActionCancelQueryRequest
+    | ActionCancelQueryResult
 )
 """The messages that travel in the ``Any`` envelope: descriptors, tickets, bodies and results of Flight SQL actions."""
 
 Plain: TypeAlias = (
-    DoPutUpdateResult | DoPutPreparedStatementResult | CancelFlightInfoRequest | CancelFlightInfoResult
-    | RenewFlightEndpointRequest | SetSessionOptionsRequest | SetSessionOptionsResult | GetSessionOptionsRequest
-    | GetSessionOptionsResult | CloseSessionRequest | CloseSessionResult
+    DoPutUpdateResult
+    | DoPutPreparedStatementResult
+    | CancelFlightInfoRequest
+    | CancelFlightInfoResult
+    | RenewFlightEndpointRequest
+    | SetSessionOptionsRequest
+    | SetSessionOptionsResult
+    | GetSessionOptionsRequest
+    | GetSessionOptionsResult
+    | CloseSessionRequest
+    | CloseSessionResult
 )
 """The messages that travel as they are."""
 

@@ -78,7 +78,10 @@ def filter_probe(predicate: str, relation: str, *, limits: Limits) -> str:
 
     INVALID when the predicate is not one expression over the relation's own columns. Attributes of users are NULL.
     """
-    text = f"SELECT 1 FROM {quote(relation)} WHERE (\n{_with_attributes(predicate, None)}\n) LIMIT 0"
+    plain = _with_attributes(predicate, None)
+    # One expression is whole between brackets of any kind; "a) OR (b" is not, and would undo the filters beside it.
+    parse(f"SELECT [\n{plain}\n]", limits=limits)
+    text = f"SELECT 1 FROM {quote(relation)} WHERE (\n{plain}\n) LIMIT 0"
     statement = parse(text, limits=limits)
     if statement.survey.refusals:
         raise statement.survey.refusals[0]
@@ -113,7 +116,7 @@ def _way(product: ProductSnapshot, port: PortData, subject: str, reader: Reader)
     contract = product.contracts[port.name].columns
     masks = policy.masks(product.product, port.name, contract, subject, reader.roles)
     return _Way(
-        " AND ".join(f"({_with_attributes(text, reader.attributes)})" for text in filters) or None,
+        " AND ".join(f"(\n{_with_attributes(text, reader.attributes)}\n)" for text in filters) or None,
         {fold(mask.column): mask for mask in masks},
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -139,3 +140,14 @@ def test_progress_tells_what_takes_time(make_product: MakeProduct, state: Path) 
     assert steps[0] == "loading departures"
     assert "building model by_origin" in steps
     assert steps[-1] == "writing port by_origin"
+
+
+def test_a_required_column_with_null_is_not_published(tmp_path: Path) -> None:
+    """Clients are told that a required column holds no NULL; a frame that holds one would break them far from here."""
+    folder = Path(shutil.copytree(Path(__file__).parents[2] / "products" / "clinical_trials", tmp_path / "clinical"))
+    contract = folder / "contracts" / "patients.odcs.yaml"
+    text = contract.read_text()
+    assert "name: cd496\n" in text
+    contract.write_text(text.replace("name: cd496\n", "name: cd496\n    required: true\n"))
+    with pytest.raises(FlightmeshError, match=r"patients holds NULL .* required: cd496 \(797 rows\)"):
+        build_product(load_bundle(folder), state=tmp_path / "state", progress=lambda _product, _text: None)

@@ -63,7 +63,7 @@ def test_a_damaged_snapshot_is_none(make_snapshot: MakeProductSnapshot, damage: 
     elif damage == "gone":
         parquet.unlink()
     elif damage == "format":
-        record.write_text(json.dumps({**content, "format": 2}))
+        record.write_text(json.dumps({**content, "format": content["format"] + 1}))
     else:
         record.write_text(json.dumps({**content, "ports": [1]}))
     assert read_snapshot(folder) is None

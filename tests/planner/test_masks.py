@@ -18,7 +18,7 @@ from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot
 from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import ProductName, quote
-from flightmesh.planner.masks import Reader, Visible, check_predicate, mask_expression, product_key, visible
+from flightmesh.planner.masks import Reader, Visible, filter_probe, mask_expression, product_key, visible
 from flightmesh.product.contract import ContractColumn, DataContract
 from flightmesh.product.model import DataProduct
 from flightmesh.product.policy import Mask
@@ -82,6 +82,12 @@ def test_without_a_grant_there_is_no_port() -> None:
     assert _visible([{"rows": "true", "of": "p"}], "r0") is None
     product, port = _product([{"grant": "read", "port": "p", "to": ("*",)}])
     assert visible(product, port, Reader(None, frozenset({"r0"}), {}), mask_key=KEY) is None
+
+
+def test_a_comment_in_a_filter_ends_with_it(base: duckdb.DuckDBPyConnection) -> None:
+    """A comment would swallow the filter that follows it, or the view."""
+    shown = _visible([GRANT, {"rows": "k > 1 -- not the first", "of": "p"}, {"rows": "k < 4", "of": "p"}], "r0")
+    assert sorted(row[0] for row in _read(base, shown)) == [2, 3]
 
 
 def test_a_row_whose_filter_is_null_is_hidden(base: duckdb.DuckDBPyConnection) -> None:
@@ -256,18 +262,17 @@ def test_a_pseudonym_is_rfc_2104_under_a_key_of_the_product(base: duckdb.DuckDBP
 
 
 @pytest.mark.parametrize(
-    "predicate", ["k > 1", "t IN (:user.sites)", "t LIKE 'a;b'", "k = 1 OR k IS NULL", "(k) = (1)"]
+    "predicate", ["k > 1", "t IN (:user.sites)", "t LIKE 'a;b'", "k = 1 OR k IS NULL", "(k) = (1)", "k > 1 -- more"]
 )
 def test_a_filter_over_the_ports_columns_passes(predicate: str) -> None:
     """An author could not write an ordinary filter."""
-    check_predicate(predicate, limits=Limits())
+    probe = filter_probe(predicate, "port", limits=Limits())
+    assert probe.endswith(" LIMIT 0")
 
 
 @pytest.mark.parametrize(
     "predicate",
     [
-        "",
-        "k > 1 -- ",
         "true) UNION SELECT (1",
         "true) OR (true",
         "k IN (SELECT k FROM other)",
@@ -279,11 +284,12 @@ def test_a_filter_over_the_ports_columns_passes(predicate: str) -> None:
         "true; DROP TABLE port",
         "true) GROUP BY (k",
         "true) LIMIT (1",
+        "true] OR [true",
         "/* true",
     ],
 )
 def test_a_filter_that_is_more_than_one_expression_is_refused(predicate: str) -> None:
     """A filter would open more rows than its text says, or read another table."""
     with pytest.raises(FlightmeshError) as caught:
-        check_predicate(predicate, limits=Limits())
+        filter_probe(predicate, "port", limits=Limits())
     assert caught.value.code is ErrorCode.INVALID

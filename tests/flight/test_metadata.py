@@ -1,0 +1,102 @@
+"""Metadata commands: every one that the standard knows is answered, in its schema, from the caller's own catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from flightmesh.flight.metadata import MetadataAnswers
+from flightmesh.flightsql import messages as m
+from flightmesh.flightsql.metadata import schema_of
+from flightmesh.flightsql.sqlinfo import default_sql_info
+from flightmesh.names import TableName
+from flightmesh.planner.surface import SurfaceColumn, SurfaceTable
+from flightmesh.product.contract import ContractColumn
+from flightmesh.service.authn import ANONYMOUS_PRINCIPAL
+from flightmesh.service.products import TableDescription
+from flightmesh.service.sessions import Session
+
+SESSION = Session("s", ANONYMOUS_PRINCIPAL, 0, 0)
+COMMANDS = (
+    m.CommandGetCatalogs(),
+    m.CommandGetDbSchemas(),
+    m.CommandGetTables(),
+    m.CommandGetTables(include_schema=True),
+    m.CommandGetTableTypes(),
+    m.CommandGetPrimaryKeys(table="points"),
+    m.CommandGetExportedKeys(table="points"),
+    m.CommandGetImportedKeys(table="points"),
+    m.CommandGetCrossReference(pk_table="a", fk_table="b"),
+    m.CommandGetSqlInfo(),
+    m.CommandGetXdbcTypeInfo(),
+)
+
+
+class _Catalogue:
+    """One port, or none."""
+
+    def __init__(self, *tables: SurfaceTable) -> None:
+        self._tables = tables
+
+    def described(self, session: Session) -> tuple[TableDescription, ...]:
+        assert session is SESSION
+        schema = pa.schema([("n", pa.int64()), ("w", pa.float64())])
+        return tuple(TableDescription(table, schema) for table in self._tables)
+
+
+def _table(grain: str | None, description: str | None) -> SurfaceTable:
+    promised: Any = ContractColumn(name="w", description="Weight.", unit="kg", classification="public")
+    columns = (SurfaceColumn("n", "BIGINT", False, None), SurfaceColumn("w", "DOUBLE", True, promised))
+    return SurfaceTable(TableName("lab", "readings", "points"), columns, ("n",), description, grain)
+
+
+def _answers(*tables: SurfaceTable) -> MetadataAnswers:
+    catalogue: Any = _Catalogue(*tables)
+    info = default_sql_info(server_version="1.0", duckdb_version="2.0.0", arrow_version="26.0.1")
+    return MetadataAnswers(catalogue, info)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("tables", [(), (_table(None, None),)], ids=["nothing", "one"])
+def test_answers_have_the_schema_that_was_promised(command: Any, tables: tuple[SurfaceTable, ...]) -> None:
+    """Also for a caller who may see nothing at all: empty and well-formed."""
+    answers = _answers(*tables)
+    assert answers.answers(command)
+    assert answers.schema(command).equals(schema_of(command), check_metadata=True)
+    assert answers.table(SESSION, command).schema.equals(schema_of(command), check_metadata=True)
+
+
+@pytest.mark.parametrize("message", [m.CommandStatementQuery("SELECT 1"), m.TicketStatementQuery(b"x"), object()])
+def test_statements_are_no_metadata(message: object) -> None:
+    """They go to the planner."""
+    assert not _answers().answers(message)
+
+
+@pytest.mark.parametrize(
+    ("grain", "description", "remarks"),
+    [
+        ("a point", "All points.", "All points. Grain: a point."),
+        ("A point.", None, "Grain: A point."),
+        (None, "All points.", "All points."),
+        (None, None, None),
+    ],
+)
+def test_remarks_of_a_table(grain: str | None, description: str | None, remarks: str | None) -> None:
+    """Description and grain in one text, with one full stop after each."""
+    (entry,) = _answers(_table(grain, description)).entries(SESSION)
+    assert entry.remarks == remarks
+
+
+def test_columns_carry_the_contract() -> None:
+    """Type, nullability and words of the contract, in the metadata keys of the standard and in ours."""
+    (entry,) = _answers(_table(None, None)).entries(SESSION)
+    number, weight = entry.schema
+    assert (number.nullable, weight.nullable) == (False, True)
+    assert weight.metadata[b"flightmesh:unit"] == b"kg"
+    assert weight.metadata[b"flightmesh:classification"] == b"public"
+    assert weight.metadata[b"ARROW:FLIGHT:SQL:REMARKS"] == b"Weight."
+    assert b"REMARKS" not in number.metadata
+    assert [field.metadata[b"ORDINAL_POSITION"] for field in entry.schema] == [b"1", b"2"]
+    assert entry.primary_key == ("n",)

@@ -1,0 +1,125 @@
+"""A node keeps store, generations and control file in step, also when loading fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.service.control import Control
+from flightmesh.service.node import Node, record_of
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Bench
+
+
+class _Node:
+    """A node over the bench, and what it made the planner and the engine forget."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.forgotten: list[set[str]] = []
+        self.failure: FlightmeshError | None = None
+        self.control = Control(bench.store.state)
+        self.node = Node(
+            store=bench.store,
+            generations=bench.generations,
+            load=self._load,
+            forget=lambda surfaces: self.forgotten.append(set(surfaces)),
+            control=self.control,
+            record=record_of(bench.generations.current, pid=1, uri="grpc://127.0.0.1:1"),
+        )
+        self.node.start()
+
+    def _load(self, previous: Snapshot | None) -> Snapshot:
+        if self.failure is not None:
+            raise self.failure
+        return self.bench.load(previous)
+
+
+@pytest.fixture
+def node(bench: Bench) -> _Node:
+    """A started node."""
+    return _Node(bench)
+
+
+def _generations(bench: Bench) -> set[str]:
+    return {path.stem for path in (bench.store.state / "generations").iterdir()}
+
+
+def _databases(bench: Bench) -> set[Path]:
+    return set(bench.store.state.rglob("*.duckdb"))
+
+
+def test_starting_tells_where_it_listens(node: _Node) -> None:
+    """``flightmesh reload`` and scripts find the server by this."""
+    record = node.control.read()
+    assert (record.pid, record.uri, record.loads) == (1, "grpc://127.0.0.1:1", 1)
+    assert record.products == ("lab.readings",)
+    assert (dict(record.unavailable), record.error) == ({}, None)
+
+
+def test_a_reload_publishes_and_counts(node: _Node) -> None:
+    """The new state is served, and who asked for the reload sees that it is done."""
+    node.bench.write(1)
+    node.node.reload()
+    record = node.control.read()
+    assert record.loads == 2
+    assert record.generation == node.bench.generations.current.generation
+    (value,) = node.bench.read(
+        node.bench.queries.run_sql(node.bench.session(), "SELECT v FROM lab.readings.points")
+    ).to_pylist()
+    assert value == {"v": 1}
+
+
+def test_a_failed_reload_keeps_what_is_served(node: _Node) -> None:
+    """A broken folder must not take a running product down; the asker is told why."""
+    before = node.bench.generations.current
+    node.failure = FlightmeshError(ErrorCode.INVALID, "The folder is gone.")
+    node.node.reload()
+    record = node.control.read()
+    assert (record.loads, record.error) == (2, "The folder is gone.")
+    assert node.bench.generations.current is before
+    node.failure = None
+    node.node.reload()
+    assert node.control.read().error is None
+
+
+def test_a_product_that_fails_alone_is_named_with_its_reason(node: _Node) -> None:
+    """The others are served, this one says why, and a reload brings it back."""
+    (node.bench.folder / "raw.csv").unlink()
+    node.node.reload()
+    record = node.control.read()
+    assert record.error is None
+    assert list(record.unavailable) == ["lab.readings"]
+    with pytest.raises(FlightmeshError) as failure:
+        node.bench.queries.statement(node.bench.session(), "SELECT * FROM lab.readings.points")
+    assert failure.value.code is ErrorCode.UNAVAILABLE
+    node.bench.write(7)
+    node.node.reload()
+    assert dict(node.control.read().unavailable) == {}
+
+
+def test_sweeping_takes_away_what_nobody_can_read(node: _Node) -> None:
+    """Plans, instances and files of an old generation go, after its last lease and stream and not before."""
+    bench, old = node.bench, node.bench.generations.current.generation
+    session = bench.session()
+    files = _databases(bench)
+    expires = bench.queries.statement(session, "SELECT * FROM lab.readings.points").expires_at
+    bench.write(1)
+    node.node.reload()
+    node.node.sweep()
+    assert old in _generations(bench)
+    assert node.forgotten == []
+    with bench.generations.hold(old):
+        bench.clock.now = expires + 100
+        node.node.sweep()
+        assert files <= _databases(bench)
+    # The store goes by the real clock, under which the lease of a test in 1970 has long ended.
+    node.node.sweep()
+    assert len(node.forgotten) == 1
+    assert _generations(bench) == {bench.generations.current.generation}
+    assert files.isdisjoint(_databases(bench))
