@@ -71,7 +71,7 @@ MAKERS = {"Guarded": "flightmesh.planner.guard", "Plan": "flightmesh.planner.rou
 WITHOUT_MIRROR = {
     "flightmesh": "lazy exports only; imported below in a process of its own",
     "flightmesh.__main__": "one call; every test of the command line goes through it",
-    "flightmesh.engine.base": "values and protocols without behaviour",
+    "flightmesh.catalog.snapshot": "values without behaviour",
 }
 
 # Folders and hosts of one workplace. None may stand in a file that strangers clone.

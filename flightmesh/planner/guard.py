@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.planner.resolve import Resolved
 from flightmesh.planner.surface import Surface
 
@@ -24,6 +25,7 @@ def guard(resolved: Resolved, surface: Surface) -> Guarded:
     refusals = resolved.statement.survey.refusals
     if refusals:
         raise refusals[0]
-    allowed = set(surface.namespace.paths)
-    assert all(path in allowed for path in resolved.relations), "a relation was resolved against another namespace"
+    if not set(resolved.relations) <= set(surface.namespace.paths):
+        # No assert: an optimised interpreter would leave it out.
+        raise FlightmeshError(ErrorCode.INTERNAL, "A relation was resolved against another namespace.")
     return Guarded(resolved, surface)

@@ -33,6 +33,9 @@ def typed_text(statement: Statement, names: Sequence[str], types: Sequence[str])
     data = statement.text.encode()
     for reference in reversed(statement.survey.parameters):
         number = numbers[reference.identifier]
+        written = data[reference.offset : reference.offset + reference.length]
+        if written not in (b"?", b"$" + reference.identifier.encode()):
+            raise FlightmeshError(ErrorCode.INTERNAL, "A parameter is not where the parser says it is.")
         # The column of a bare parameter keeps the name that DuckDB gives it without the cast.
         alias = f" AS {quote('$' + reference.identifier)}" if reference.is_bare_column else ""
         cast = f"(CAST(${number} AS {types[number - 1]})){alias}".encode()

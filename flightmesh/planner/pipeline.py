@@ -7,7 +7,7 @@ root.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -25,6 +25,9 @@ from flightmesh.planner.route import route
 from flightmesh.planner.statement import Statement, parse
 from flightmesh.planner.surface import Surface
 from flightmesh.sql.types import python_value
+
+# What (CAST($1 AS DECIMAL(5,2))) nests.
+_CAST_BRACKETS = 3
 
 STAGES = (parse, resolve, guard, route)
 
@@ -104,7 +107,7 @@ class Planner:
         statement = parse(text, limits=self._limits)
         guarded = guard(resolve(statement, surface.namespace, catalog=catalog, schema=schema), surface)
         search_path = guarded.resolved.search_path
-        bound = self._binder_of(surface).bind(text, search_path=search_path)
+        bound = self._binder_of(surface).bind(statement.text, search_path=search_path)
         check_numbers(statement, bound.parameters.names)
         if bound.schema is not None:
             return Prepared(guarded, bound.schema, bound.parameters, bound.is_open, search_path)
@@ -118,6 +121,7 @@ class Planner:
         refusals = []
         for parameters in guesses(bound.parameters, bound.is_open):
             text = typed_text(statement, parameters.names, declared_types(parameters))
+            self._check_same(statement, text)
             try:
                 schema = binder.bind(text, search_path=search_path).schema
             except FlightmeshError as refusal:
@@ -131,11 +135,27 @@ class Planner:
         sql = typed_text(statement, prepared.parameters.names, types)
 
         def make() -> Typed:
+            self._check_same(statement, sql)
             schema = self._binder_of(surface).bind(sql, search_path=prepared.search_path).schema
             return Typed(prepared, sql, _known(schema), columns)
 
         catalog, name = ",".join(prepared.search_path), ",".join(map(str, columns))
         return self._typed.get_or_make((surface.id, statement.text, catalog, name, sql), make)
+
+    def _check_same(self, statement: Statement, typed: str) -> None:
+        """Reads the typed text as the approved one was read: it must consist of the same relations, all allowed.
+
+        What runs is then never a text that the gate has not seen, whatever a parser's offsets are worth.
+        """
+        longer = replace(
+            self._limits,
+            sql_bytes_max=max(self._limits.sql_bytes_max, len(typed.encode())),
+            bracket_depth_max=self._limits.bracket_depth_max + _CAST_BRACKETS,
+        )
+        before, after = statement.survey, parse(typed, limits=longer).survey
+        paths = [reference.path for reference in before.relations]
+        if after.refusals or [reference.path for reference in after.relations] != paths:
+            raise FlightmeshError(ErrorCode.INTERNAL, "Giving parameters their types changed the statement.")
 
 
 def _known(schema: pa.Schema | None) -> pa.Schema:

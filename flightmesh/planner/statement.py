@@ -10,7 +10,7 @@ from flightmesh.sql import ast, gate
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SELECT as written, with what it consists of."""
+    """One SELECT, with what it consists of. ``text`` is as written, but for spaces of Unicode (``sql/ast.py``)."""
 
     text: str
     survey: gate.Survey
@@ -19,4 +19,4 @@ class Statement:
 def parse(text: str, *, limits: Limits) -> Statement:
     """The statement; INVALID when the text is not exactly one SELECT within the caps."""
     tree = ast.parse(text, bytes_max=limits.sql_bytes_max, depth_max=limits.bracket_depth_max)
-    return Statement(text, gate.survey(tree))
+    return Statement(tree.text, gate.survey(tree))

@@ -28,7 +28,10 @@ _local = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One parsed SELECT: its text and DuckDB's serialised statement."""
+    """One parsed SELECT: its text, to which all positions refer, and DuckDB's serialised statement.
+
+    The text is the author's unless that holds spaces of Unicode (see ``_as_read``).
+    """
 
     text: str
     root: Mapping[str, Any]  # Any: the parser's own JSON, walked by type tags
@@ -41,11 +44,11 @@ def parse(text: str, *, bytes_max: int, depth_max: int) -> Tree:
     column).
     """
     _check_caps(text, bytes_max=bytes_max, depth_max=depth_max)
-    _check_single_select(text)
-    answer = msgspec.json.decode(_serialise(text))
+    read = _as_read(text, _single_select(text))
+    answer = msgspec.json.decode(_serialise(read))
     if answer["error"]:
         raise FlightmeshError(ErrorCode.INVALID, "The statement cannot be analysed.", hint=_ONLY_SELECT)
-    return Tree(text, answer["statements"][0])
+    return Tree(read, answer["statements"][0])
 
 
 def place(text: str, byte_offset: int) -> tuple[int, int]:
@@ -92,26 +95,41 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _check_single_select(text: str) -> None:
+def _as_read(text: str, query: str) -> str:
+    """The text that DuckDB's offsets refer to: it reads spaces of Unicode as plain ones, which are shorter, and counts
+    after that. An offset into the wrong text would put a parameter's type into the middle of a string.
+    """
+    if text.isascii() or (text.endswith(query) and text[: len(text) - len(query)].isascii()):
+        return text
+    if query.isascii() or _single_select(query) == query:
+        return query
+    raise FlightmeshError(
+        ErrorCode.INVALID, "The statement holds spaces that are not plain spaces.", hint="Write plain spaces."
+    )
+
+
+def _single_select(text: str) -> str:
+    """The one SELECT of the text as DuckDB has read it; INVALID when there is anything else."""
     try:
         statements = _connection().extract_statements(text)
     except duckdb.Error as error:
-        syntax = _syntax_error(text, str(error))
+        refusal = _syntax_error(text, str(error))
     else:
         if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
-            return
-        if not statements:
-            syntax = FlightmeshError(ErrorCode.INVALID, "The statement is empty.", hint=_ONLY_SELECT)
-        elif len(statements) > 1:
-            syntax = FlightmeshError(
-                ErrorCode.INVALID,
-                "The text holds several statements, or one that expands to several.",
-                hint=_ONLY_SELECT,
-            )
-        else:
-            kind = _KINDS.get(statements[0].type.name, statements[0].type.name.replace("_", " "))
-            syntax = FlightmeshError(ErrorCode.INVALID, f"{kind} is not allowed.", hint=_ONLY_SELECT)
-    raise syntax
+            return str(statements[0].query)
+        refusal = _not_one_select(statements)
+    raise refusal
+
+
+def _not_one_select(statements: list[duckdb.Statement]) -> FlightmeshError:
+    if not statements:
+        fact = "The statement is empty."
+    elif len(statements) > 1:
+        fact = "The text holds several statements, or one that expands to several."
+    else:
+        name = statements[0].type.name
+        fact = f"{_KINDS.get(name, name.replace('_', ' '))} is not allowed."
+    return FlightmeshError(ErrorCode.INVALID, fact, hint=_ONLY_SELECT)
 
 
 def _syntax_error(text: str, message: str) -> FlightmeshError:

@@ -47,7 +47,18 @@ class _Catalogue:
 
 
 def _table(grain: str | None, description: str | None) -> SurfaceTable:
-    promised: Any = ContractColumn(name="w", description="Weight.", unit="kg", classification="public")
+    promised = ContractColumn(
+        name="w",
+        logical_type="number",
+        physical_type="DOUBLE",
+        required=False,
+        unique=False,
+        primary_key_position=None,
+        description="Weight.",
+        unit="kg",
+        classification="public",
+        tags=frozenset(),
+    )
     columns = (SurfaceColumn("n", "BIGINT", False, None), SurfaceColumn("w", "DOUBLE", True, promised))
     return SurfaceTable(TableName("lab", "readings", "points"), columns, ("n",), description, grain)
 

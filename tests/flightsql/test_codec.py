@@ -178,12 +178,8 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Mapping[str, str]": st.dictionaries(TEXTS, TEXTS, max_size=3),
     "SubstraitPlan | None": st.none() | st.builds(m.SubstraitPlan, HANDLES, TEXTS),
     "TableDefinitionOptions | None": st.none()
-    | st.builds(
-        m.TableDefinitionOptions, st.sampled_from(m.TableNotExistOption), st.sampled_from(m.TableExistsOption)
-    ),
-    "Mapping[str, SessionOptionValue]": st.dictionaries(
-        TEXTS, SESSION_VALUES.map(m.SessionOptionValue.of), max_size=3
-    ),
+    | st.builds(m.TableDefinitionOptions, st.sampled_from(m.TableNotExistOption), st.sampled_from(m.TableExistsOption)),
+    "Mapping[str, SessionOptionValue]": st.dictionaries(TEXTS, SESSION_VALUES.map(m.SessionOptionValue.of), max_size=3),
     "Mapping[str, SessionOptionError]": st.dictionaries(
         TEXTS, st.sampled_from(m.SessionOptionErrorValue).map(m.SessionOptionError), max_size=3
     ),

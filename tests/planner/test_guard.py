@@ -43,5 +43,6 @@ def test_the_first_refusal_is_the_answer(shown: Surface) -> None:
 def test_a_statement_of_another_surface_does_not_pass(shown: Surface) -> None:
     """A statement resolved for one reader would run for another."""
     foreign = Namespace((("lab", "samples", "other"),))
-    with pytest.raises(AssertionError):
+    with pytest.raises(FlightmeshError) as caught:
         guard(_resolved("FROM other", foreign), shown)
+    assert caught.value.code is ErrorCode.INTERNAL

@@ -205,3 +205,29 @@ def test_the_binder_is_that_of_the_surface(snapshot: Snapshot, shown: Surface) -
     with pytest.raises(FlightmeshError):
         Planner(Limits(), maker).prepare(analyst, "SELECT id FROM samples")
     assert asked[-1] == analyst.id
+
+
+def smuggled(body: str) -> str:
+    """A statement whose first string opens where the parser's shortened offsets put the parameter."""
+    return "SELECT" + "\u00a0" * (body.index("?") - body.index("'")) + body
+
+
+def test_a_string_cannot_become_code(planner: Planner, shown: Surface) -> None:
+    """With spaces of Unicode before it, a parameter's type was once written over the quote of a string, and the
+    string's content ran without having passed the gate.
+    """
+    text = smuggled("1 AS a, ' , (SELECT string_agg(sql) FROM duckdb_views()) AS leak -- ' AS b, ? || '' AS c")
+    prepared = planner.prepare(shown, text)
+    typed = planner.typed(prepared, pa.schema([("0", pa.string())]))
+    assert typed.schema.names == ["a", "b", "c"]
+    assert typed.sql.endswith("-- ' AS b, (CAST($1 AS VARCHAR)) || '' AS c")
+
+
+def test_what_runs_has_passed_the_gate_itself(planner: Planner, shown: Surface) -> None:
+    """If giving types could change a statement, the changed one would run unseen: a hostile type name stands for
+    whatever might.
+    """
+    prepared = planner.prepare(shown, "SELECT ? || '' AS a")
+    for hostile in ("VARCHAR)), (stats(1", "VARCHAR)) FROM duckdb_views(), (SELECT (1", "VARCHAR)) FROM vault --"):
+        with pytest.raises(FlightmeshError):
+            planner._bind_typed(prepared, (0,), [hostile])

@@ -403,6 +403,17 @@ def test_a_hidden_name_is_answered_like_one_that_nobody_ever_used(
             assert hidden == json.loads(json.dumps(free).replace("_qz", "_zq"))
 
 
+def test_a_bound_value_opens_no_string(server: Any) -> None:
+    """Spaces of Unicode once moved the place of a parameter into a string, whose content then ran ungated."""
+    body = "1 AS a, ' , (SELECT string_agg(sql) FROM duckdb_views()) AS leak -- ' AS b, ? || '' AS c"
+    for space in ("\u00a0", "\u2003", "\u3000", "\u200b"):
+        shift = (body.index("?") - body.index("'")) // (len(space.encode()) - 1)
+        for spaces in range(shift - 2, shift + 3):
+            with server.adbc("site") as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT" + space * spaces + " " + body, parameters=("x",))
+                assert cursor.fetchall() == [(1, body.split("'")[1], "x")]
+
+
 def _product(folder: Path) -> Path:
     for file, text in FILES.items():
         path = folder / "staff" / file

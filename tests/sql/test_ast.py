@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.sql.ast import parse, place
+from flightmesh.sql.gate import survey
 
 
 def _refusal(text: str, *, bytes_max: int = 200_000, depth_max: int = 200) -> str:
@@ -96,3 +97,47 @@ def test_a_place_counts_characters_not_bytes(text: str, offset: int) -> None:
     line, column = place(text, len(text[:offset].encode(errors="surrogatepass")))
     before = text[:offset].split("\n")
     assert (line, column) == (len(before), len(before[-1]) + 1)
+
+
+SPACES = (
+    "\u00a0",
+    "\u2003",
+    "\u3000",
+    "\u200b",
+    "\ufeff",
+    "\u202f",
+    "\u2028",
+    "\x85",
+    "\x0b",
+    " ",
+    "\n",
+    "é",
+    "\U0001f512",
+)
+
+
+@given(st.lists(st.sampled_from((*SPACES, "'", '"', "--", "/*", "*/", "$$", "?", "a", ",", "1", "||", "(", ")", ";"))))
+def test_every_position_is_one_of_the_text(parts: list[str]) -> None:
+    """DuckDB counts after it has shortened spaces of Unicode: a parameter's place would lie in the middle of a string,
+    and its type would be written there.
+    """
+    text = "select " + "".join(parts)
+    try:
+        tree = parse(text, bytes_max=10_000, depth_max=99)
+    except FlightmeshError:
+        return
+    data = tree.text.encode()
+    for reference in survey(tree).parameters:
+        assert data[reference.offset : reference.offset + reference.length] == b"?"
+
+
+@pytest.mark.parametrize("text", ["SELECT 'é'", "-- é\nSELECT 1", " SELECT 1 ", ";;SELECT 1;;", "SELECT '\u00a0'"])
+def test_the_text_is_kept_where_its_positions_hold(text: str) -> None:
+    """Errors would point to another line than the author's."""
+    tree = parse(text, bytes_max=99, depth_max=9)
+    assert tree.text == text or "--" in text
+
+
+def test_spaces_of_unicode_become_plain_ones() -> None:
+    """What was pasted from a web page would not parse, or be cut in the wrong place."""
+    assert parse("SELECT\u00a0'a\u00a0b',\u20031", bytes_max=99, depth_max=9).text == "SELECT 'a\u00a0b', 1"

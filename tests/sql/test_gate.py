@@ -89,6 +89,117 @@ def test_what_is_on_no_list_is_refused_at_its_place(text: str, said: str) -> Non
     assert all(refusal.code is ErrorCode.INVALID for refusal in refusals)
 
 
+# Every place of the grammar that holds an expression.
+PLACES = (
+    "select {F}",
+    "select a, {F} from t",
+    "select distinct on ({F}) a from t",
+    "from t where {F}",
+    "from t group by {F}",
+    "from t group by grouping sets (({F}), (a))",
+    "from t group by rollup ({F})",
+    "from t group by cube (a, {F})",
+    "select 1 from t having {F}",
+    "select 1 from t qualify {F} = 1",
+    "select 1 order by {F}",
+    "select 1 limit {F}",
+    "select 1 limit 1 offset {F}",
+    "select 1 limit ({F})%",
+    "select sum(a order by {F}) from t",
+    "select sum(a) filter (where {F}) from t",
+    "select sum(distinct {F}) from t",
+    "select sum(a) over (partition by {F}) from t",
+    "select sum(a) over (order by {F}) from t",
+    "select sum(a) over (order by b rows between {F} preceding and current row) from t",
+    "select sum(a) over (order by b range between current row and {F} following) from t",
+    "select lag(a, {F}, b) over () from t",
+    "select lag(a, 1, {F}) over () from t",
+    "select lag(a order by {F}) over () from t",
+    "select sum(a) over w from t window w as (partition by {F})",
+    "select case {F} when 1 then 2 end",
+    "select case when {F} then 2 end",
+    "select case when a then {F} else 1 end",
+    "select case when a then 1 else {F} end",
+    "select {F}::int",
+    "select try_cast({F} as int)",
+    "select a between {F} and 2",
+    "select a in (1, {F})",
+    "select {F} in (select 1)",
+    "select a = any(select {F})",
+    "select exists(select {F})",
+    "select array(select {F})",
+    "select [{F}]",
+    "select {'a': {F}}",
+    "select map {'a': {F}}",
+    "select [x for x in [{F}]]",
+    "select [x for x in [1] if {F}]",
+    "select [{F} for x in [1]]",
+    "select list_transform([1], lambda x: {F})",
+    "select list_transform([1], x -> {F})",
+    "select a[{F}:2]",
+    "select a[1:2:{F}]",
+    "select {F}[1]",
+    "select columns(c -> {F})",
+    "select columns({F})",
+    "select * replace ({F} as a) from t",
+    "select * like {F} from t",
+    "select unnest({F})",
+    "select a collate nocase || {F}",
+    "select a is distinct from {F}",
+    "select a similar to {F}",
+    "select extract(year from {F})",
+    "select interval ({F}) day",
+    "select a at time zone {F}",
+    "select trim(both {F} from a)",
+    "select position({F} in a)",
+    "select overlay(a placing {F} from 1)",
+    "select ({F}, 1)",
+    "select coalesce({F})",
+    "select try({F})",
+    "select {F}!",
+    "values ({F})",
+    "from (values ({F})) v",
+    "from range({F})",
+    "from t, unnest([{F}])",
+    "from t join u on {F}",
+    "from t asof join u on {F} > 1",
+    "from t, lateral (select {F})",
+    "from t positional join (select {F})",
+    "pivot t on a in (1) using sum({F})",
+    "from t pivot (sum({F}) for a in (1))",
+    "from t pivot (sum(a) for {F} in (1))",
+    "from t pivot (sum(a) for b in ({F}))",
+    "from t unpivot (v for k in ({F}))",
+    "unpivot t on ({F}) into name a value b",
+    "with x as (select {F}) from x",
+    "with x as materialized (select {F}) select 1",
+    "with recursive x as (select {F} union all select 1 from x) from x",
+    "with recursive x(a) using key (a) as (select 1 union select {F} from x) from x",
+    "select 1 union select {F}",
+    "select 1 except all select {F}",
+    "(select {F}) intersect select 1",
+    "select 1 union by name select {F}",
+    "select (with y as (select {F}) from y)",
+    "select a -> {F}",
+    "select string_agg(a, {F}) from t",
+    "select nth_value(a, {F} ignore nulls) over () from t",
+    "from t at (version => {F})",
+    "select struct_pack(a := {F})",
+    "select a + {F}",
+)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_place_is_passed_by(place: str) -> None:
+    """A function or a table in an odd corner of the grammar would not be asked about."""
+    called = _survey(place.replace("{F}", "getvariable('x')"))
+    assert any("getvariable" in str(refusal) for refusal in called.refusals)
+    read = _survey(place.replace("{F}", "(select 1 from hidden)"))
+    assert ("hidden",) in [reference.path for reference in read.relations]
+    bound = _survey(place.replace("{F}", "($place)"))
+    assert "place" in [reference.identifier for reference in bound.parameters]
+
+
 def test_all_refusals_of_a_statement_are_found() -> None:
     """The walk would end at the first and call the rest allowed."""
     found = _survey("SELECT stats(a), getvariable('x') FROM query('y'), read_csv('z') ORDER BY nextval('s')")

@@ -39,7 +39,8 @@ def batches(server: ServedBy) -> Callable[[str], list[pa.RecordBatch]]:
 
 
 def _fits(batch: pa.RecordBatch) -> bool:
-    return pa.ipc.get_record_batch_size(batch) + _ENVELOPE_BYTES < Limits().wire_bytes_max
+    size: int = pa.ipc.get_record_batch_size(batch)
+    return size + _ENVELOPE_BYTES < Limits().wire_bytes_max
 
 
 def test_narrow_rows_come_by_the_number_of_rows(batches: Callable[[str], list[pa.RecordBatch]]) -> None:
@@ -80,7 +81,9 @@ def test_cutting_loses_nothing(batches: Callable[[str], list[pa.RecordBatch]], a
     """Slices put together are the engine's rows, through both stock clients."""
     whole = pa.Table.from_batches(batches(sql))
     whole.validate(full=True)
-    wanted = duckdb.sql(sql).to_arrow_table()
+    relation = duckdb.sql(sql)
+    assert relation is not None
+    wanted = relation.to_arrow_table()
     assert whole.equals(wanted if wanted.schema == whole.schema else wanted.cast(whole.schema))
     other = adbc(sql)
     assert other.equals(whole if other.schema == whole.schema else whole.cast(other.schema))
