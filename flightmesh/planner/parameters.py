@@ -53,7 +53,7 @@ def bound_types(bound: pa.Schema, declared: pa.Schema, is_open: Sequence[bool]) 
     if len(bound) != len(declared):
         raise FlightmeshError(
             ErrorCode.INVALID,
-            f"The statement has {len(declared)} parameters; {len(bound)} were bound.",
+            f"Parameters of the statement: {len(declared)}; bound: {len(bound)}.",
             hint="Bind one column per parameter.",
         )
     return tuple(

@@ -273,6 +273,6 @@ def _refuse_unbound(prepared: Prepared) -> None:
     if len(prepared.parameters):
         raise FlightmeshError(
             ErrorCode.INVALID,
-            f"The statement has {len(prepared.parameters)} parameters and no values are bound.",
+            f"Parameters of the statement: {len(prepared.parameters)}; none is bound.",
             hint="Prepare it and bind one row of values.",
         )

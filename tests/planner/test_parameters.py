@@ -108,7 +108,7 @@ def test_a_wrong_number_of_values_is_refused() -> None:
     with pytest.raises(FlightmeshError) as caught:
         bound_types(_schema(pa.int8()), _schema(pa.int8(), pa.int8()), [False, False])
     assert caught.value.code is ErrorCode.INVALID
-    assert str(caught.value) == "The statement has 2 parameters; 1 were bound. Bind one column per parameter."
+    assert str(caught.value) == "Parameters of the statement: 2; bound: 1. Bind one column per parameter."
 
 
 def test_a_type_that_cannot_be_bound_is_refused_by_name() -> None:

@@ -251,9 +251,9 @@ def test_no_rows_of_parameters_are_no_rows_with_the_schema(bind: Bind) -> None:
 @pytest.mark.parametrize(
     ("sql", "values", "told"),
     [
-        ("SELECT ? AS v", (1, 2), "1 parameters; 2 were bound"),
-        ("SELECT ?, ? AS v", (1,), "2 parameters; 1 were bound"),
-        ("SELECT 1 AS v", (1,), "0 parameters; 1 were bound"),
+        ("SELECT ? AS v", (1, 2), "statement: 1; bound: 2"),
+        ("SELECT ?, ? AS v", (1,), "statement: 2; bound: 1"),
+        ("SELECT 1 AS v", (1,), "statement: 0; bound: 1"),
         ("SELECT ?, $x", (1, 2), "mixes"),
         ("SELECT $1, $3", (1, 2, 3), "leaves a number before it out"),
         ("SELECT * FROM range(?)", (3,), "hang on the value of a parameter"),
