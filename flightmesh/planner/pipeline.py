@@ -6,8 +6,9 @@ root.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from flightmesh.config import Limits
 from flightmesh.engine.base import InstanceSpec, Plan
 from flightmesh.engine.twin import Bound
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.names import quote
+from flightmesh.names import did_you_mean, quote
 from flightmesh.planner.cache import Cache
 from flightmesh.planner.guard import Guarded, guard
 from flightmesh.planner.parameters import bound_types, check_numbers, declared_types, guesses, order, typed_text
@@ -28,6 +29,8 @@ from flightmesh.sql.types import python_value
 
 # What (CAST($1 AS DECIMAL(5,2))) nests.
 _CAST_BRACKETS = 3
+
+_UNKNOWN_COLUMN = re.compile(r'Values list "[^"]*" does not have a column named "([^"]+)"')
 
 STAGES = (parse, resolve, guard, route)
 
@@ -107,7 +110,7 @@ class Planner:
         statement = parse(text, limits=self._limits)
         guarded = guard(resolve(statement, surface.namespace, catalog=catalog, schema=schema), surface)
         search_path = guarded.resolved.search_path
-        bound = self._binder_of(surface).bind(statement.text, search_path=search_path)
+        bound = _bind(self._binder_of(surface), guarded)
         check_numbers(statement, bound.parameters.names)
         if bound.schema is not None:
             return Prepared(guarded, bound.schema, bound.parameters, bound.is_open, search_path)
@@ -156,6 +159,22 @@ class Planner:
         paths = [reference.path for reference in before.relations]
         if after.refusals or [reference.path for reference in after.relations] != paths:
             raise FlightmeshError(ErrorCode.INTERNAL, "Giving parameters their types changed the statement.")
+
+
+def _bind(binder: Binder, guarded: Guarded) -> Bound:
+    """What binding tells. The binder holds views, in whose words a port is a "values list" without candidates."""
+    resolved = guarded.resolved
+    try:
+        return binder.bind(resolved.statement.text, search_path=resolved.search_path)
+    except FlightmeshError as error:
+        found = _UNKNOWN_COLUMN.match(error.message)
+        if found is None:
+            raise
+        tables = guarded.surface.tables.values()
+        read = (table for table in tables if astuple(table.name) in resolved.relations)
+        hint = did_you_mean(found[1], [column.name for table in read for column in table.columns])
+        refusal = FlightmeshError(error.code, error.message.replace("Values list", "Table", 1), hint=hint)
+    raise refusal
 
 
 def _known(schema: pa.Schema | None) -> pa.Schema:

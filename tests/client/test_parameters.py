@@ -36,7 +36,7 @@ def test_uuids_are_bound_as_text(client: Client) -> None:
         ("SELECT ?", [object()], "type object"),
         ("SELECT ?", [10**40], "over 38 digits"),
         ("SELECT ?", [decimal.Decimal("NaN")], "cannot be bound"),
-        ("SELECT ?", None, "no values are bound"),
+        ("SELECT ?", None, "none is bound"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(

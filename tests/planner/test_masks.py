@@ -11,8 +11,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot
 from flightmesh.config import Limits

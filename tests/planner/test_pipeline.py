@@ -52,7 +52,7 @@ def planner(binder: Counting) -> Planner:
 
 def test_the_stages_run_in_this_order() -> None:
     """A statement would be routed before it was guarded."""
-    assert STAGES == (parse, resolve, guard, route)
+    assert (parse, resolve, guard, route) == STAGES
 
 
 def test_a_statement_without_parameters_runs_as_written(planner: Planner, shown: Surface) -> None:
@@ -117,6 +117,16 @@ def test_a_plan_is_made_once(planner: Planner, shown: Surface, binder: Counting)
     [
         ("SELECT nope FROM samples", ErrorCode.INVALID, 'column "nope" not found in FROM clause (line 1, column 8)'),
         ("SELECT masss FROM samples", ErrorCode.INVALID, "Did you mean mass?"),
+        (
+            "SELECT s.masss FROM samples s",
+            ErrorCode.INVALID,
+            'Table "s" does not have a column named "masss" (line 1, column 8). Did you mean mass?',
+        ),
+        (
+            "SELECT samples.rowid FROM samples",
+            ErrorCode.INVALID,
+            'Table "samples" does not have a column named "rowid"',
+        ),
         ("SELECT * FROM sample", ErrorCode.NOT_FOUND, "Did you mean lab.samples.samples?"),
         ("SELECT stats(mass) FROM samples", ErrorCode.INVALID, "The function stats is not allowed"),
         ("SELECT rowid FROM samples", ErrorCode.INVALID, 'column "rowid" not found'),

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import flightmesh
 import pyarrow as pa
 import pyarrow.flight as fl
 import pyarrow.ipc
 import pytest
 
+import flightmesh
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import pack
 

@@ -15,8 +15,7 @@ from typing import Any
 import pyarrow.flight as fl
 import pytest
 
-from flightmesh.flightsql import handles
-from flightmesh.flightsql import messages as m
+from flightmesh.flightsql import handles, messages as m
 from flightmesh.flightsql.codec import pack, unpack
 from flightmesh.service import accounts
 

@@ -178,7 +178,7 @@ def test_statements_with_parameters_want_values(bench: Bench) -> None:
         lambda: bench.queries.prepared(session, handle),
         lambda: bench.queries.run_prepared(session, handle),
     ):
-        with pytest.raises(FlightmeshError, match="no values are bound"):
+        with pytest.raises(FlightmeshError, match="none is bound"):
             call()
     assert bench.queries.bind(session, bench.queries.prepare(session, SUM).handle, pa.record_batch({})) is not None
 

@@ -270,7 +270,7 @@ def test_what_does_not_fit_is_refused_clearly(bind: Bind, sql: str, values: tupl
 
 def test_a_statement_without_its_values_is_refused(connection: dbapi.Connection) -> None:
     """Who forgets to bind is told so."""
-    with connection.cursor() as cursor, pytest.raises(dbapi.ProgrammingError, match="no values are bound"):
+    with connection.cursor() as cursor, pytest.raises(dbapi.ProgrammingError, match="none is bound"):
         cursor.execute("SELECT ? AS v")
 
 
@@ -334,7 +334,7 @@ def test_binding_again_replaces_the_values(server: ServedBy) -> None:
         second = _bound(client, options, first, pa.record_batch({"1": ["x"]}))
         assert _rows(client, options, first) == [{"v": 1}]
         assert _rows(client, options, second) == [{"v": "x"}]
-        with pytest.raises(pa.ArrowInvalid, match="no values are bound"):
+        with pytest.raises(pa.ArrowInvalid, match="none is bound"):
             _rows(client, options, prepared.prepared_statement_handle)
 
 
