@@ -8,7 +8,7 @@ run on empty frames for its schema, and the contracts compared with what comes o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from flightmesh.engine.workshop import Workshop
 from flightmesh.errors import FlightmeshError
 from flightmesh.names import RESERVED_DOMAINS
 from flightmesh.product.contract import DataContract, compare
-from flightmesh.product.document import Document, Step
+from flightmesh.product.document import Document, Mark, Step
 from flightmesh.product.graph import cycle_sentence, find_cycle, order
 from flightmesh.product.manifest import examine
 from flightmesh.product.model import DataProduct
@@ -57,7 +57,9 @@ def check_product(folder: Path, *, bounds: BuildBounds | None = None) -> CheckRe
         TemporaryDirectory(prefix="flightmesh-check-") as scratch,
         Workshop((bounds or BuildBounds()).workshop) as shop,
     ):
-        check = _Check(folder, found.product, found.document, shop, Path(scratch), bounds or BuildBounds())
+        check = _Check(
+            folder, found.product, found.document, found.problems, shop, Path(scratch), bounds or BuildBounds()
+        )
         check.sources()
         check.models()
         ports = check.ports(found.contracts)
@@ -75,12 +77,15 @@ class _Check:
         folder: Path,
         product: DataProduct,
         document: Document,
+        told: Collection[Problem],
         workshop: Workshop,
         scratch: Path,
         bounds: BuildBounds,
     ) -> None:
         self.product = product
         self.document = document
+        self.told = {Mark(problem.line, problem.column) for problem in told if problem.file == document.file}
+        self.told_files = {problem.file for problem in told} - {document.file}
         self.workshop = workshop
         self.folder = folder
         self.scratch = scratch
@@ -92,6 +97,10 @@ class _Check:
     def sources(self) -> None:
         """An empty table for each table of each source that can be opened."""
         for name, source in self.product.sources.items():
+            offered = [(name, table) for table in source.tables] or [(name,)]
+            if self.is_told("sources", name):
+                self.offered += offered
+                continue
             if name in RESERVED_DOMAINS:
                 self.report(["sources", name], f"The source name {name} is reserved.", "Choose another.")
                 continue
@@ -99,7 +108,7 @@ class _Check:
                 tables = open_source(self.folder, name, source).tables
             except FlightmeshError as error:
                 self.report(["sources", name], error.message, error.hint)
-                self.offered += [(name, table) for table in source.tables] or [(name,)]
+                self.offered += offered
                 continue
             for path, table in tables.items():
                 self.offered.append(path)
@@ -115,7 +124,9 @@ class _Check:
     def models(self) -> None:
         """Every model whose inputs could be made, in order."""
         reads = {}
-        for name in self.product.models:
+        for name, model in self.product.models.items():
+            if self.is_told("models", name) or (model.python or "").rpartition(":")[0] in self.told_files:
+                continue
             try:
                 reads[name] = reads_of(self.product, name, self.offered, limits=self.bounds.limits)
             except FlightmeshError as error:
@@ -193,6 +204,12 @@ class _Check:
             )
         else:
             self.report(path, message, hint)
+
+    def is_told(self, section: str, name: str) -> bool:
+        """Whether the manifest's own checks found something wrong with this source or model: what is built on it
+        would be told in other words, or cannot be tried at all.
+        """
+        return not self.told.isdisjoint(self.document.marks([section, name]))
 
     def report(self, path: list[Step], message: str, hint: str | None) -> None:
         self.problems.append(self.document.problem(path, message, hint))

@@ -16,10 +16,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 BATCH_ROWS = 65_536
+_LOOK_SECONDS = 0.2  # How long a stop may go unnoticed.
 # What a worker needs of the server's environment to find programs and write text; nothing that could hold a secret.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -50,10 +52,11 @@ class PolarsModel:
 
 @dataclass(frozen=True, slots=True)
 class PolarsBounds:
-    """What one run may use: seconds of wall time, and threads."""
+    """What one run may use: seconds of wall time, and threads. The run ends early when ``stopped`` says so."""
 
     seconds: float = 300.0
     threads: int = 2
+    stopped: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def polars_rows(
 
     Errors: INVALID when the author's code raises (the message has the exception's type and the author's file and
     line, the hint its text, which may quote data), when the function is missing, or returns no frame; DEADLINE when
-    it takes too long.
+    it takes too long; CANCELLED when it is stopped.
     """
     with TemporaryDirectory(dir=scratch, prefix="polars-") as exchange:
         output = _run(model, inputs, exchange=Path(exchange).resolve(), bounds=bounds, mode="rows")
@@ -131,13 +134,25 @@ def _work(model: PolarsModel, exchange: Path, bounds: PolarsBounds) -> int:
     # The open pipe is the worker's sign that we are alive.
     assert worker.stdin is not None
     try:
-        return worker.wait(timeout=bounds.seconds)
-    except subprocess.TimeoutExpired:
-        message = f"Model {model.name} took longer than {bounds.seconds:g} seconds."
+        status = _waited(worker, bounds)
     finally:
         _end(worker)
         worker.stdin.close()
-    raise FlightmeshError(ErrorCode.DEADLINE, message, hint="Make it do less, or ask the operator for more time.")
+    if status is None:
+        message = f"Model {model.name} took longer than {bounds.seconds:g} seconds."
+        raise FlightmeshError(ErrorCode.DEADLINE, message, hint="Make it do less, or ask the operator for more time.")
+    return status
+
+
+def _waited(worker: subprocess.Popen[bytes], bounds: PolarsBounds) -> int | None:
+    """The worker's exit status; None when its time is over. CANCELLED when the run is stopped."""
+    end = time.monotonic() + bounds.seconds
+    while (left := end - time.monotonic()) > 0:
+        with suppress(subprocess.TimeoutExpired):
+            return worker.wait(timeout=min(_LOOK_SECONDS, left))
+        if bounds.stopped():
+            raise FlightmeshError(ErrorCode.CANCELLED, "The build was stopped.")
+    return None
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -196,7 +211,8 @@ def main(exchange: Path) -> None:
 
 def _end_with_server() -> None:
     """The pipe closes when the server ends, however it ends."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: its lock, held by this thread when the worker ends, would abort the interpreter.
+    os.read(0, 1)
     os._exit(1)
 
 
@@ -234,12 +250,10 @@ def _function(job: dict[str, Any]) -> Callable[..., Any]:  # Any: whatever the a
 
 @contextmanager
 def _authors_code(job: dict[str, Any]) -> Iterator[None]:
-    """Whatever the author's code raises, SystemExit included, becomes the answer: its type, and the author's file and
-    line.
-    """
+    """Whatever the author's code raises becomes the answer: its type, and the author's file and line."""
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit, and the panics of Polars, which are no Exception
         where = _place(error, Path(job["folder"]), job["file"])
         # Polars goes on about plans and files after its first line.
         text = str(error).partition("\n")[0][:300]

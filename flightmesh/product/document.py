@@ -92,6 +92,18 @@ class Document:
             node = node.children[step]
         return found if key or not path else node.mark
 
+    def marks(self, path: Steps) -> frozenset[Mark]:
+        """Every place at and below the path: those of its keys and of its values. Empty when there is no such path."""
+        node = self.find(path)
+        if node is None:
+            return frozenset()
+        found, waiting = {self.mark(path, key=True)}, [node]
+        while waiting:
+            node = waiting.pop()
+            found |= {node.mark, *node.keys.values()}
+            waiting += node.children.values()
+        return frozenset(found)
+
     def text(self, path: Steps) -> str | None:
         """How the scalar at the path is written in the file, or None when there is none."""
         node = self.find(path)

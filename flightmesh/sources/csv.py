@@ -125,7 +125,10 @@ def _header(stream: pa.NativeFile, form: _Format) -> list[str]:
     """The names in the first line; INVALID when they are not distinct and not empty."""
     block = stream.read(1 << 20)
     line = block[: block.find(b"\n") + 1] or block
-    names = arrow_csv.read_csv(pa.BufferReader(line), parse_options=_parse(form)).column_names
+    try:
+        names = arrow_csv.read_csv(pa.BufferReader(line), parse_options=_parse(form)).column_names
+    except UnicodeDecodeError as error:
+        raise invalid(form.source, f"the header of {form.file} is not UTF-8.", "Save it as UTF-8.") from error
     if len(set(names)) < len(names) or "" in names:
         twice = next((name for name in names if name and names.count(name) > 1), None)
         fault = "a column without a name" if twice is None else f"two columns named {twice!r}"

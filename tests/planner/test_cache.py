@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
+
+import pytest
 
 from flightmesh.planner.cache import Cache
 
@@ -10,7 +13,7 @@ from flightmesh.planner.cache import Cache
 def test_what_was_used_last_stays() -> None:
     """A cache without bound would grow with every statement ever sent."""
     cache: Cache[str, int] = Cache(2)
-    assert [cache.get_or_make(key, lambda n=n: n) for n, key in enumerate("abab")] == [0, 1, 0, 1]
+    assert [cache.get_or_make(key, partial(int, n)) for n, key in enumerate("abab")] == [0, 1, 0, 1]
     cache.get_or_make("a", lambda: 9)
     cache.get_or_make("c", lambda: 5)
     assert len(cache) == 2
@@ -22,7 +25,7 @@ def test_stale_entries_are_given_back() -> None:
     """Entries of a role set that lost a grant would be served on."""
     cache: Cache[str, int] = Cache(9)
     for n, key in enumerate("abc"):
-        cache.get_or_make(key, lambda n=n: n)
+        cache.get_or_make(key, partial(int, n))
     assert cache.discard(lambda key: key in "ac") == [0, 2]
     assert len(cache) == 1
     assert cache.get_or_make("a", lambda: 8) == 8
@@ -32,10 +35,8 @@ def test_what_fails_is_not_kept() -> None:
     """One refused statement would be refused for ever."""
     cache: Cache[str, int] = Cache(1)
     for _ in range(2):
-        try:
+        with pytest.raises(ZeroDivisionError):
             cache.get_or_make("a", lambda: 1 // 0)
-        except ZeroDivisionError:
-            pass
     assert len(cache) == 0
     assert cache.get_or_make("a", lambda: 1) == 1
 

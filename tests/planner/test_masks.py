@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,10 @@ MASKS: dict[str, Any] = {
     "t": ("drop", "null", {"constant": "-"}, {"first": 1}),
     "N": ("drop", "null", {"constant": 5}, {"band": 4}),
 }
-FILTERS = {
-    "k > 1": lambda r: r[0] and r[0] > 1,
-    "t IS NOT NULL": lambda r: r[1] is not None,
-    "N >= 0": lambda r: r[2] is not None and r[2] >= 0,
+FILTERS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
+    "k > 1": lambda row: row[0] is not None and row[0] > 1,
+    "t IS NOT NULL": lambda row: row[1] is not None,
+    "N >= 0": lambda row: row[2] is not None and row[2] >= 0,
 }
 OPENNESS = ("drop", "null", "constant", "first", "band", "none")
 _for = st.sampled_from((None, *(f"role:{role}" for role in ROLES)))

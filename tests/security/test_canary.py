@@ -10,6 +10,7 @@ import random
 import string
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -30,12 +31,17 @@ CALLERS = tuple(HIDDEN)
 # Words that everybody may read, with an inner word in them: a column of clinical.trials.arms is called patients.
 SEEDS = (
     "SELECT count(*) FROM clinical.trials.arms WHERE patients > 3 GROUP BY arms ORDER BY 1",
-    "WITH a AS (SELECT arms, events FROM arms) SELECT a.*, row_number() OVER (PARTITION BY arms) FROM a JOIN arms b USING (arms)",
+    "WITH a AS (SELECT arms, events FROM arms) SELECT a.*, row_number() OVER (PARTITION BY arms) FROM a JOIN arms b "
+    "USING (arms)",
     "SELECT CAST(arm_name AS INTEGER), median_days::DATE, [events], {'a': 1} FROM arms WHERE arms IN (1, 2) LIMIT 3",
     "SELECT * FROM aviation.flights.daily_delays LIMIT 1",
     "COPY arms TO 'x.csv' (FORMAT csv)",
     "SELECT read_csv('/etc/passwd'), getenv('HOME'), current_setting('x')",
     "PIVOT arms ON arms USING sum(patients)",
+)
+BROKEN = (
+    *("", "(", ")", "'", '"', ";", "--", "/*", "$1", "?", ".", ",", "::", "\n", "\u00e9", "\U0001f512", "$$", "\u00a0"),
+    *("SELECT ", " FROM ", " duckdb_views() ", " AT ", " \0 ", "#1", "*", "[", "{"),
 )
 FAILING = (
     "SELECT CAST(arm_name AS INTEGER) FROM arms",
@@ -101,7 +107,7 @@ def test_bad_sql_is_told_in_our_words(
     with calling(server, user) as caller:
         for sql in [*FAILING, *(_mutated(chance) for _ in range(100))]:
             for way in (caller.sql, caller.schema):
-                text = _refused(lambda way=way, sql=sql: way(sql), refusal)
+                text = _refused(partial(way, sql), refusal)
                 # The port is called arms; what it counts is called patients, for everybody.
                 told = [word for word in leaking(text, sql, HIDDEN[user]) if word != "patients"]
                 assert not told, f"{sql}\n{text}"
@@ -138,7 +144,7 @@ def test_parameters_of_every_kind_are_bound_or_refused(
                 pa.record_batch([values], names=["a"]),
                 pa.record_batch([values] * 3, names=["a", "a", "a"]),
             ):
-                text = _refused(lambda batch=batch: _bound(caller, handle, batch), refusal)
+                text = _refused(partial(_bound, caller, handle, batch), refusal)
                 assert not leaking(text, str(batch.schema), HIDDEN[user]), text
                 assert not text.startswith("internal"), f"{batch.schema}\n{text}"
 
@@ -149,11 +155,8 @@ def _mutated(chance: random.Random) -> str:
     for _ in range(chance.randint(1, 4)):
         start = chance.randrange(len(sql) + 1)
         end = min(len(sql), start + chance.randint(0, 6))
-        new = chance.choice(
-            ("", "(", ")", "'", '"', ";", "--", "/*", "$1", "?", ".", ",", "::", "\n", "\u00e9", "\U0001f512", "$$")
-            + ("SELECT ", " FROM ", " duckdb_views() ", " AT ", " \0 ", "#1", "*", "[", "{", sql[start:end] * 2)
-            + ("".join(chance.choices(string.ascii_letters, k=5)),)
-        )
+        made_up = "".join(chance.choices(string.ascii_letters, k=5))
+        new = chance.choice((*BROKEN, made_up, sql[start:end] * 2))
         sql = sql[:start] + new + sql[end:]
     return sql
 
@@ -166,24 +169,24 @@ def _garbage(caller: Any, chance: random.Random) -> Iterator[tuple[str, Callable
     batch = pa.record_batch([pa.array([1])], names=["a"])
     for data in commands:
         descriptor, shown = fl.FlightDescriptor.for_command(data), data.decode("latin-1")
-        yield shown, lambda d=descriptor: caller.info(d)
-        yield shown, lambda d=descriptor: call(lambda: client.get_schema(d, options))
-        yield shown, lambda d=data: caller.fetch(d)
-        yield shown, lambda d=descriptor: call(lambda: _put(caller, d, batch))
-        yield shown, lambda d=descriptor: call(lambda: _exchange(caller, d, batch))
+        yield shown, partial(caller.info, descriptor)
+        yield shown, partial(call, partial(client.get_schema, descriptor, options))
+        yield shown, partial(caller.fetch, data)
+        yield shown, partial(call, partial(_put, caller, descriptor, batch))
+        yield shown, partial(call, partial(_exchange, caller, descriptor, batch))
         for name in ("CreatePreparedStatement", "ClosePreparedStatement", "catalog.list"):
-            yield shown, lambda n=name, d=data: caller.act(n, d)
+            yield shown, partial(caller.act, name, data)
     for path in _paths(chance):
         descriptor, shown = fl.FlightDescriptor.for_path(*path), ".".join(part.decode("latin-1") for part in path)
-        yield shown, lambda d=descriptor: caller.info(d)
-        yield shown, lambda d=descriptor: call(lambda: client.get_schema(d, options))
-        yield shown, lambda d=descriptor: call(lambda: _put(caller, d, batch))
+        yield shown, partial(caller.info, descriptor)
+        yield shown, partial(call, partial(client.get_schema, descriptor, options))
+        yield shown, partial(call, partial(_put, caller, descriptor, batch))
     for name in ("", "x" * 5_000, "../../etc/passwd", "BeginTransaction", "catalog.lists", "\u00e9\n\u202e", "%s%n"):
-        yield name, lambda n=name: caller.act(n, b"x" * 100)
+        yield name, partial(caller.act, name, b"x" * 100)
     for name in ("CreatePreparedStatement", "catalog.list"):
-        yield "", lambda n=name: caller.act(n, b"\xff" * 1_100_000)
+        yield "", partial(caller.act, name, b"\xff" * 1_100_000)
     for criteria in (b"\xff\xfe", b"clinical.trials.patients", b"x" * 100_000, b"%"):
-        yield criteria.decode("latin-1"), lambda c=criteria: call(lambda: list(client.list_flights(c, options)))
+        yield criteria.decode("latin-1"), partial(call, partial(_listed, caller, criteria))
 
 
 def _bytes(chance: random.Random) -> bytes:
@@ -196,9 +199,9 @@ def _cut(chance: random.Random, data: bytes) -> bytes:
 
 def _envelopes() -> Iterator[bytes]:
     """Commands that are well-formed and wrong, and envelopes that are not."""
-    yield from map(
-        pack,
-        (
+    yield from (
+        pack(message)
+        for message in (
             m.CommandStatementQuery(""),
             m.CommandStatementQuery("SELECT * FROM clinical.trials.nowhere"),
             m.CommandStatementUpdate("DELETE FROM arms"),
@@ -210,7 +213,7 @@ def _envelopes() -> Iterator[bytes]:
             m.TicketStatementQuery(b"x"),
             m.ActionCreatePreparedStatementRequest("DROP TABLE arms"),
             m.ActionClosePreparedStatementRequest(b"x"),
-        ),
+        )
     )
     for name in ("", "x", "arrow.flight.protocol.sql.Nothing", "google.protobuf.Any", "/etc/passwd", "y" * 300):
         url = (TYPE_URL_PREFIX + name).encode()
@@ -276,7 +279,11 @@ def _bound(caller: Any, handle: bytes, batch: pa.RecordBatch) -> pa.Table:
     command = m.CommandPreparedStatementQuery(handle)
     answer = caller.call(lambda: _put(caller, fl.FlightDescriptor.for_command(pack(command)), batch))
     result = decode(m.DoPutPreparedStatementResult, answer)
-    return caller.command(m.CommandPreparedStatementQuery(result.prepared_statement_handle))
+    return caller.command(m.CommandPreparedStatementQuery(result.prepared_statement_handle or handle))
+
+
+def _listed(caller: Any, criteria: bytes) -> list[fl.FlightInfo]:
+    return list(caller.client.list_flights(criteria, caller.options))
 
 
 def _put(caller: Any, descriptor: fl.FlightDescriptor, batch: pa.RecordBatch) -> bytes:

@@ -12,6 +12,7 @@ import gzip
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,7 @@ class Author:
 def _patients() -> list[dict[str, Any]]:
     with gzip.open(PRODUCT / "data" / "actg175.csv.gz", "rt", newline="") as file:
         rows = [{name: _value(name, text) for name, text in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "arm_name": ARMS[row["arms"]]} for row in rows]
+    return [{**row, "arm_name": ARMS[int(row["arms"] or 0)]} for row in rows]
 
 
 def _value(name: str, text: str) -> int | float | None:
@@ -235,6 +236,10 @@ def _visible(user: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "pidnum"} for row in banded]
 
 
+def _run(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+    return connection.sql(sql).to_arrow_table()
+
+
 @pytest.fixture(scope="module")
 def reference() -> Iterator[dict[str, Run]]:
     """For each reader, a database that holds only what the reader may see."""
@@ -243,7 +248,7 @@ def reference() -> Iterator[dict[str, Run]]:
         rows = pa.Table.from_pylist(_visible(user))
         connection.register("rows", rows)
         connection.execute("CREATE TABLE patients AS FROM rows")
-    yield {user: lambda sql, c=connection: c.sql(sql).to_arrow_table() for user, connection in connections.items()}
+    yield {user: partial(_run, connection) for user, connection in connections.items()}
     for connection in connections.values():
         connection.close()
 
@@ -269,7 +274,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
             finally:
                 execution.close()
 
-        yield {user: lambda sql, u=user: run(u, sql) for user in READERS}
+        yield {user: partial(run, user) for user in READERS}
         engine.close()
 
 
@@ -295,7 +300,7 @@ def test_the_oracle_would_notice_a_hidden_row(reference: dict[str, Run], user: s
         connection.execute("CREATE TABLE patients AS FROM rows")
         for _ in range(200):
             sql = author.statement()
-            leaked = _answer(lambda text: connection.sql(text).to_arrow_table(), sql, duckdb.Error)
+            leaked = _answer(partial(_run, connection), sql, duckdb.Error)
             differing += leaked != _answer(reference[user], sql, duckdb.Error)
     assert differing > 40
 
@@ -327,9 +332,8 @@ def _answer(run: Run, sql: str, fails: type[Exception] | tuple[type[Exception], 
     try:
         table = run(sql)
     except fails as error:
-        # A failure that nobody expected is no answer to compare.
-        assert getattr(error, "code", None) is not ErrorCode.INTERNAL, f"{sql}: {error}"
-        assert not str(error).startswith("internal"), f"{sql}: {error}"
+        if getattr(error, "code", None) is ErrorCode.INTERNAL or str(error).startswith("internal"):
+            raise  # A failure that nobody expected is no answer to compare.
         return None
     return Counter(tuple(map(_plain, row.values())) for row in table.to_pylist())
 

@@ -207,12 +207,13 @@ def test_what_one_user_holds_is_refused_to_another(
         handle = owner.prepare(select)
         command = m.CommandPreparedStatementQuery(handle)
         closing = pack(m.ActionClosePreparedStatementRequest(handle))
-        for attempt in (
+        attempts: tuple[Callable[[], object], ...] = (
             lambda: other.fetch(ticket),
             lambda: other.command(command),
             lambda: other.fetch(pack(command)),
             lambda: other.act("ClosePreparedStatement", closing),
-        ):
+        )
+        for attempt in attempts:
             with pytest.raises(refusal) as refused:
                 attempt()
             assert str(refused.value).startswith("unauthenticated: ")

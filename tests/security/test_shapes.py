@@ -68,7 +68,7 @@ FILES = {
 # The case file's names in this server's words.
 ADAPTED = {
     "qualified": "select * from lab.staff.emp",
-    "nested cte shadow": "select * from (with emp as (select 'z' note) select * from emp) a, (select * from staff.emp) b",
+    "nested cte shadow": "select * from (with emp as (select 'z' note) from emp) a, (select * from staff.emp) b",
 }
 OWN = {
     "engine name": "select * from memory.main.emp",
@@ -180,7 +180,7 @@ OWN = {
     "tablesample": "select count(*) from emp tablesample reservoir(100)",
     "bernoulli": "select count(*) from emp using sample 100 percent (bernoulli, 42)",
     "group by all": "select tenant, count(*) from emp group by all",
-    "grouping sets": "select tenant, badge, count(*) from emp group by grouping sets ((tenant), (badge), ()) order by all",
+    "grouping sets": "select tenant, badge, count(*) from emp group by grouping sets ((tenant), (badge), ())",
     "cube": "select tenant, count(*) from emp group by cube(tenant) order by all",
     "having": "select 1 from emp having count(*) > 1",
     "limit percent": "select note from emp limit 100%",

@@ -9,9 +9,11 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.flight as fl
 import pytest
 
@@ -58,7 +60,7 @@ def test_an_altered_ticket_is_refused_at_every_byte(server: Any, calling: Any, r
         assert caller.fetch(ticket)["n"].to_pylist() == [370]
         for position in range(len(ticket)):
             altered = _flipped(ticket, position, chance.randrange(8))
-            _is_unauthenticated(lambda data=altered: caller.fetch(data), refusal)
+            _is_unauthenticated(partial(caller.fetch, altered), refusal)
 
 
 def test_an_altered_handle_is_refused_at_every_byte(server: Any, calling: Any, refusal: type[Exception]) -> None:
@@ -69,7 +71,7 @@ def test_an_altered_handle_is_refused_at_every_byte(server: Any, calling: Any, r
         assert caller.command(m.CommandPreparedStatementQuery(handle))["n"].to_pylist() == [370]
         for position in range(len(handle)):
             command = m.CommandPreparedStatementQuery(_flipped(handle, position, chance.randrange(8)))
-            _is_unauthenticated(lambda command=command: caller.command(command), refusal)
+            _is_unauthenticated(partial(caller.command, command), refusal)
 
 
 def test_a_cut_or_lengthened_ticket_is_refused(server: Any, calling: Any, refusal: type[Exception]) -> None:
@@ -77,9 +79,9 @@ def test_a_cut_or_lengthened_ticket_is_refused(server: Any, calling: Any, refusa
     with calling(server, "site") as caller:
         ticket = _statement(caller)
         for length in (*range(0, len(ticket), 7), len(ticket) - 1):
-            _is_unauthenticated(lambda data=ticket[:length]: caller.fetch(data), refusal)
+            _is_unauthenticated(partial(caller.fetch, ticket[:length]), refusal)
         for tail in (b"\0", b"x" * 33, ticket):
-            _is_unauthenticated(lambda data=ticket + tail: caller.fetch(data), refusal)
+            _is_unauthenticated(partial(caller.fetch, ticket + tail), refusal)
 
 
 def test_a_ticket_of_another_key_is_refused(server: Any, calling: Any, refusal: type[Exception]) -> None:
@@ -88,10 +90,10 @@ def test_a_ticket_of_another_key_is_refused(server: Any, calling: Any, refusal: 
         message = unpack(_statement(caller))
         assert isinstance(message, m.TicketStatementQuery)
         # What a ticket says can be read by its holder; only the seal cannot be made.
-        inner = handles.msgspec.msgpack.decode(message.statement_handle[9:-32], type=handles.StatementTicket)
+        inner = msgspec.msgpack.decode(message.statement_handle[9:-32], type=handles.StatementTicket)
         for key in (b"\0" * 32, b"another key of another server...", bytes(range(64))):
             forged = handles.seal_ticket(handles.Signer(key), inner, expires_at=time.time() + 60)
-            _is_unauthenticated(lambda data=forged: caller.fetch(data), refusal)
+            _is_unauthenticated(partial(caller.fetch, forged), refusal)
 
 
 def test_kinds_do_not_mix(server: Any, calling: Any, refusal: type[Exception]) -> None:
@@ -114,16 +116,16 @@ def test_a_ticket_that_may_be_read_twice_gives_the_same_twice(server: Any, calli
 
 def test_an_expired_ticket_is_refused(start: Start, calling: Any, refusal: type[Exception]) -> None:
     """A ticket found in an old log would still read."""
-    with start(products=[PRODUCT], toml="[limits]\nticket_ttl_s = 2\nprepared_ttl_s = 4\n") as server:
-        with calling(server, "site") as caller:
-            assert caller.path(*PATH).num_rows == 370  # The first statement waits for its engine; the next do not.
-            ticket, handle = _ticket(caller), caller.prepare(SELECT)
-            assert caller.fetch(ticket).num_rows == 370
-            time.sleep(2.1)
-            _is_unauthenticated(lambda: caller.fetch(ticket), refusal)
-            time.sleep(2.1)
-            _is_unauthenticated(lambda: caller.command(m.CommandPreparedStatementQuery(handle)), refusal)
-            assert caller.fetch(_ticket(caller)).num_rows == 370
+    toml = "[limits]\nticket_ttl_s = 2\nprepared_ttl_s = 4\n"
+    with start(products=[PRODUCT], toml=toml) as server, calling(server, "site") as caller:
+        assert caller.path(*PATH).num_rows == 370  # The first statement waits for its engine; the next do not.
+        ticket, handle = _ticket(caller), caller.prepare(SELECT)
+        assert caller.fetch(ticket).num_rows == 370
+        time.sleep(2.1)
+        _is_unauthenticated(lambda: caller.fetch(ticket), refusal)
+        time.sleep(2.1)
+        _is_unauthenticated(lambda: caller.command(m.CommandPreparedStatementQuery(handle)), refusal)
+        assert caller.fetch(_ticket(caller)).num_rows == 370
 
 
 def test_a_change_of_roles_ends_tickets_and_narrows_handles(
@@ -134,12 +136,12 @@ def test_a_change_of_roles_ends_tickets_and_narrows_handles(
         ticket, handle = _statement(caller), m.CommandPreparedStatementQuery(caller.prepare(SELECT))
         assert caller.fetch(ticket)["n"].to_pylist() == [2139]
         accounts.add_user(server.config, "steward", ["site"], server.password("steward"), replace=True)
-        _until(lambda: caller.sql(SELECT)["n"].to_pylist() == [370])
+        _until(lambda: caller.direct(SELECT)["n"].to_pylist() == [370])  # In one call: no ticket in between.
         _is_unauthenticated(lambda: caller.fetch(ticket), refusal)
         # A handle is approved anew on what its owner sees now.
         assert caller.command(handle)["n"].to_pylist() == [370]
         accounts.add_user(server.config, "steward", ["visitor"], server.password("steward"), replace=True)
-        _until(lambda: _said(lambda: caller.sql(SELECT), refusal).startswith("not_found: "))
+        _until(lambda: _said(lambda: caller.direct(SELECT), refusal).startswith("not_found: "))
         assert _said(lambda: caller.command(handle), refusal).startswith("not_found: ")
         _is_unauthenticated(lambda: caller.fetch(ticket), refusal)
 
@@ -153,12 +155,12 @@ def test_a_revoked_token_ends_its_sessions_and_tickets(start: Start, calling: An
             ticket = _statement(by_session)
             assert by_session.fetch(ticket)["n"].to_pylist() == [370]
             accounts.revoke_token(server.config, server.tokens["site"])
-            _until(lambda: _said(lambda: caller.sql(SELECT), refusal).startswith("unauthenticated: "))
+            _until(lambda: _said(lambda: caller.direct(SELECT), refusal).startswith("unauthenticated: "))
             _is_unauthenticated(lambda: by_session.sql(SELECT), refusal)
             _is_unauthenticated(lambda: by_session.fetch(ticket), refusal)
             assert by_password.sql(SELECT)["n"].to_pylist() == [370]
             accounts.remove_user(server.config, "site")
-            _until(lambda: _said(lambda: by_password.sql(SELECT), refusal).startswith("unauthenticated: "))
+            _until(lambda: _said(lambda: by_password.direct(SELECT), refusal).startswith("unauthenticated: "))
             _is_unauthenticated(lambda: by_password.fetch(ticket), refusal)
 
 
@@ -186,11 +188,11 @@ def _session_token(uri: str, token: str) -> str:
     """The session token that the server answers to the first call with an API token."""
     given: list[str] = []
 
-    class Taking(fl.ClientMiddleware):  # type: ignore[misc, no-any-unimported] # pyarrow is untyped
+    class Taking(fl.ClientMiddleware):  # type: ignore[misc] # pyarrow is untyped
         def received_headers(self, headers: dict[str, list[str]]) -> None:
             given.extend(headers.get("authorization", []))
 
-    class Factory(fl.ClientMiddlewareFactory):  # type: ignore[misc, no-any-unimported] # as above
+    class Factory(fl.ClientMiddlewareFactory):  # type: ignore[misc] # as above
         def start_call(self, info: Any) -> Taking:
             return Taking()
 
