@@ -37,13 +37,14 @@ from flightmesh.flight.watcher import Watcher
 from flightmesh.flightsql.handles import Signer
 from flightmesh.flightsql.sqlinfo import SqlInfo, Value, default_sql_info
 from flightmesh.planner.pipeline import Planner
+from flightmesh.product.policy import granting
 from flightmesh.service import accounts
 from flightmesh.service.admission import Admission
 from flightmesh.service.authn import Authn
 from flightmesh.service.bindings import Bindings
-from flightmesh.service.control import Control
+from flightmesh.service.control import Control, ServerRecord
 from flightmesh.service.generations import Generations
-from flightmesh.service.node import Node, record_of
+from flightmesh.service.node import Loaded, Node, record_of
 from flightmesh.service.products import Products
 from flightmesh.service.queries import Queries
 from flightmesh.service.sessions import Sessions
@@ -56,11 +57,15 @@ _CUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A server that answers: its address, what it serves, what it cannot serve and why, and how long the start took."""
+    """A server that answers: its address, what it serves, what it cannot serve and why, and how long the start took.
+
+    ``public`` are the tables that callers without credentials may read; none unless ``anonymous`` lets them in.
+    """
 
     uri: str
     products: tuple[str, ...]
     tables: tuple[str, ...]
+    public: tuple[str, ...]
     unavailable: Mapping[str, str]
     seconds: float
     anonymous: bool
@@ -100,11 +105,14 @@ class Application:
 
 
 @contextmanager
-def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[Application]:
-    """A server that answers while the block runs; the caller stops it."""
+def running(
+    config: Config, *, on_progress: Callable[[str], None], stopped: Callable[[], bool] = lambda: False
+) -> Iterator[Application]:
+    """A server that answers while the block runs; the caller stops it. ``stopped`` says whether to give up loading."""
     started = time.monotonic()
     check_listener(config)
     _check_address(config)
+    find_products(config.products)  # Before there is a state directory: a mistyped folder leaves nothing behind.
     with ExitStack() as closing:
         closing.enter_context(_no_tracebacks())
         store = closing.enter_context(Store(config.state))
@@ -113,7 +121,7 @@ def running(config: Config, *, on_progress: Callable[[str], None]) -> Iterator[A
         closing.callback(engine.close)
         watcher = Watcher(poll_s=config.limits.cancel_poll_s, stall_s=config.limits.stream_stall_s)
         closing.callback(watcher.close)
-        application = _wire(config, store, engine, watcher, on_progress, started)
+        application = _wire(config, store, engine, watcher, _Loading(on_progress, stopped), started)
         yield application
 
 
@@ -143,18 +151,28 @@ class _Stopped(BaseException):
     """The server was told to stop while it loaded. No Exception: nobody on the way may take it for a failed product."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """Whom to tell how loading goes, and whether to give it up."""
+
+    on_progress: Callable[[str], None]
+    stopped: Callable[[], bool]
+
+    def progress(self, product: str, text: str) -> None:
+        self.check()
+        self.on_progress(f"{product}: {text}")
+
+    def check(self) -> None:
+        if self.stopped():
+            raise _Stopped
+
+
 def serve(config: Config, *, on_progress: Callable[[str], None], on_ready: Callable[[Ready], None]) -> int:
     """Serves until SIGTERM or SIGINT; SIGHUP reloads. Returns the process's exit code."""
     signals = _Signals()
-
-    def between_steps(text: str) -> None:
-        if signals.stop:
-            raise _Stopped
-        on_progress(text)
-
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signals.receive)
-    with suppress(_Stopped), running(config, on_progress=between_steps) as application:
+    with suppress(_Stopped), running(config, on_progress=on_progress, stopped=lambda: signals.stop) as application:
         on_ready(application.ready)
         while not signals.stop:
             if signals.reload_within(SWEEP_S):
@@ -190,11 +208,9 @@ def check(folders: Sequence[Path]) -> list[CheckResult]:
     return results
 
 
-def request_reload(state: Path, *, timeout_s: float) -> str:
-    """Makes the server that runs on the state directory reload; a line that says what it serves now."""
-    record = Control(state).reload(timeout_s)
-    failed = "".join(f"; {name} is unavailable: {reason}" for name, reason in record.unavailable.items())
-    return f"Serving generation {record.generation[:12]}: {', '.join(record.products) or 'no product'}{failed}"
+def request_reload(state: Path, *, timeout_s: float) -> ServerRecord:
+    """Makes the server that runs on the state directory reload; what it serves now, and what it cannot."""
+    return Control(state).reload(timeout_s)
 
 
 def add_user(config_file: Path, name: str, roles: Sequence[str], password: str, *, replace: bool = False) -> None:
@@ -231,20 +247,16 @@ def _wire(
     store: Store,
     engine: DuckDBEngine,
     watcher: Watcher,
-    on_progress: Callable[[str], None],
+    loading: _Loading,
     started: float,
 ) -> Application:
-    def load(previous: Snapshot | None) -> Snapshot:
-        folders, bounds = find_products(config.products), _build_bounds(config)
-        with store.building():
-            loaded = load_catalog(folders, store, _progress(on_progress), previous=previous, bounds=bounds)
-            store.publish(loaded)
-        return loaded
+    def load(previous: Snapshot | None) -> Loaded:
+        return _load(config, store, loading, previous)
 
     # What was served last lends a product that cannot be read now its policy: hidden stays hidden.
-    snapshot = load(store.current())
+    loaded = load(store.current())
     key = signing_key(config)
-    core = _core(config, store, engine, snapshot, key)
+    core = _core(config, store, engine, loaded.snapshot, key)
     server = _server(config, core, watcher, key)
 
     def forget(surfaces: Collection[str]) -> None:
@@ -258,10 +270,22 @@ def _wire(
         load=load,
         forget=forget,
         control=Control(config.state),
-        record=record_of(snapshot, pid=os.getpid(), uri=uri),
+        record=record_of(loaded, pid=os.getpid(), uri=uri),
     )
     node.start()
-    return Application(server, node, engine, watcher, _ready(config, snapshot, uri, started), config.limits.drain_s)
+    return Application(server, node, engine, watcher, _ready(config, loaded, uri, started), config.limits.drain_s)
+
+
+def _load(config: Config, store: Store, loading: _Loading, previous: Snapshot | None) -> Loaded:
+    """The products as they are now, published."""
+    folders, bounds, left_out = find_products(config.products), _build_bounds(config, loading.stopped), dict[str, str]()
+    with store.building():
+        snapshot = load_catalog(
+            folders, store, loading.progress, previous=previous, bounds=bounds, leave_out=left_out.__setitem__
+        )
+        loading.check()  # A model that was cut short would be published as a failure.
+        store.publish(snapshot)
+    return Loaded(snapshot, left_out)
 
 
 def _core(config: Config, store: Store, engine: DuckDBEngine, snapshot: Snapshot, key: bytes) -> _Core:
@@ -299,20 +323,23 @@ def _server(config: Config, core: _Core, watcher: Watcher, key: bytes) -> Flight
     )
 
 
-def _ready(config: Config, snapshot: Snapshot, uri: str, started: float) -> Ready:
-    served = sorted(snapshot.products.items())
+def _ready(config: Config, loaded: Loaded, uri: str, started: float) -> Ready:
+    record = record_of(loaded, pid=os.getpid(), uri=uri)
+    tables = [
+        (f"{name}.{port}", product.product, port)
+        for name, product in sorted(loaded.snapshot.products.items())
+        for port in product.ports
+    ]
+    public = [table for table, product, port in tables if granting(product, port, roles=frozenset(), user=None)]
     return Ready(
         uri=uri,
-        products=tuple(str(name) for name, _ in served),
-        tables=tuple(f"{name}.{port}" for name, product in served for port in product.ports),
-        unavailable={str(name): entry.reason for name, entry in snapshot.unavailable.items()},
+        products=record.products,
+        tables=tuple(table for table, _, _ in tables),
+        public=tuple(public) if config.allows_anonymous else (),
+        unavailable=record.unavailable,
         seconds=round(time.monotonic() - started, 3),
         anonymous=config.allows_anonymous,
     )
-
-
-def _progress(tell: Callable[[str], None]) -> Callable[[str, str], None]:
-    return lambda product, text: tell(f"{product}: {text}")
 
 
 @contextmanager
@@ -339,10 +366,10 @@ def _engine(config: Config) -> DuckDBEngine:
     )
 
 
-def _build_bounds(config: Config) -> BuildBounds:
+def _build_bounds(config: Config, stopped: Callable[[], bool]) -> BuildBounds:
     return BuildBounds(
         workshop=Bounds(threads=config.threads, memory_bytes=config.memory_limit),
-        polars=PolarsBounds(seconds=config.limits.model_timeout_s, threads=config.threads),
+        polars=PolarsBounds(seconds=config.limits.model_timeout_s, threads=config.threads, stopped=stopped),
         limits=config.limits,
     )
 

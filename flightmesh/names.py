@@ -14,6 +14,9 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 
 RESERVED_DOMAINS = frozenset({"main", "memory", "temp", "system", "information_schema", "pg_catalog", "flightmesh"})
 
+# Every database of the engine has these already.
+RESERVED_SCHEMAS = frozenset({"main", "temp", "information_schema", "pg_catalog"})
+
 _PLAIN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _UPPER_TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
@@ -70,6 +73,8 @@ class ProductName:
             )
         if domain in RESERVED_DOMAINS:
             raise FlightmeshError(ErrorCode.INVALID, f"The domain name {domain!r} is reserved.", hint="Choose another.")
+        if name in RESERVED_SCHEMAS:
+            raise FlightmeshError(ErrorCode.INVALID, f"The product name {name!r} is reserved.", hint="Choose another.")
         return cls(domain, name)
 
     def __str__(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import (

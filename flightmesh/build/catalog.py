@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,12 @@ def load_catalog(
     *,
     previous: Snapshot | None = None,
     bounds: BuildBounds | None = None,
+    leave_out: Callable[[str, str], object] = lambda _folder, _reason: None,
 ) -> Snapshot:
     """The next generation, not yet published: every product that loads, and every other one with the reason.
 
+    Everything that is wrong is logged. ``leave_out`` is told of each folder, by its name and with the reason, whose
+    product's name cannot be told: no generation can hold it.
     ``previous`` lends its manifest to a product whose own cannot be read now, so that it stays hidden from whom it was
     hidden. Call it, and publish, within ``store.building()``.
     """
@@ -60,17 +63,21 @@ def load_catalog(
     unavailable: dict[ProductName, Unavailable] = {}
     for examination, name in zip(found, names, strict=True):
         if name is None:
-            progress(examination.folder.name, f"left out: {_refusal(examination).message}")
+            refusal = _refusal(examination)
+            _warn(f"{examination.folder} is left out", refusal.problems)
+            leave_out(examination.folder.name, refusal.message)
             continue
         outcome = (
-            _Failure("Several folders define this product.")
+            _Failure(
+                "Several folders define this product.", (f"{examination.folder} is one of several folders of it.",)
+            )
             if name in twice
             else _load(examination, store, progress, bounds)
         )
         if isinstance(outcome, ProductSnapshot):
             products[name] = outcome
         else:
-            progress(str(name), f"unavailable: {outcome.reason} {outcome.detail or ''}".rstrip())
+            _warn(f"{name} is unavailable", outcome.details)
             manifest = examination.product or _manifest_before(previous, name)
             unavailable[name] = Unavailable(name, outcome.reason, manifest)
     ids = {str(name): (product.bundle_id, product.snapshot_id) for name, product in products.items()}
@@ -80,10 +87,15 @@ def load_catalog(
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a product cannot be served: the reason for clients; the detail, which may quote data, for the operator."""
+    """Why a product cannot be served: the reason for clients; the details, which may quote data, for the operator."""
 
     reason: str
-    detail: str | None = None
+    details: tuple[object, ...]
+
+
+def _warn(fact: str, details: Iterable[object]) -> None:
+    for detail in details:
+        _log.warning("%s: %s", fact, detail)
 
 
 def _load(
@@ -95,16 +107,16 @@ def _load(
         bundle = Bundle(found.folder, found.product, found.contracts, found.document, found.notices)
         return build_product(bundle, state=store.state, progress=progress, bounds=bounds)
     except ProductProblems as problems:
-        return _Failure(problems.message, "\n".join(["All of them:", str(problems)]))
+        return _Failure(problems.message, problems.problems)
     except FlightmeshError as error:
-        return _Failure(error.message, error.hint)
+        return _Failure(error.message, (error,))
     except OSError as error:
         _log.exception("a product cannot be loaded")
-        return _Failure("A file could not be read or written.", error.strerror)
+        return _Failure("A file could not be read or written.", (error.strerror,))
     except Exception:
         # A door: whatever is wrong with one product, the others must be served.
         _log.exception("a product cannot be loaded")
-        return _Failure("Loading it failed inside the server.", "The log has the details.")
+        return _Failure("Loading it failed inside the server.", ("Loading it failed inside the server; see above.",))
 
 
 def _refusal(found: Examination) -> ProductProblems:

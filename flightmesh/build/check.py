@@ -7,7 +7,6 @@ run on empty frames for its schema, and the contracts compared with what comes o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
-from flightmesh.build.filters import filter_problems
+from flightmesh.build.filters import policy_problems
 from flightmesh.build.lowcode import LowCodeFaults
-from flightmesh.build.models import Making, Relation, as_sql, make_model, reads_of
+from flightmesh.build.models import PLACE, Making, Relation, as_sql, load, make_model, reads_of
 from flightmesh.build.pipeline import BuildBounds
 from flightmesh.catalog.snapshot import DataColumn
 from flightmesh.engine.workshop import Workshop
@@ -31,8 +30,6 @@ from flightmesh.product.model import DataProduct
 from flightmesh.product.problems import Problem, in_order
 from flightmesh.sources.base import SourceTable
 from flightmesh.sources.kinds import open_source
-
-_PLACE = re.compile(r" \(line (\d+), column (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ class _Check:
     def sources(self) -> None:
         """An empty table for each table of each source that can be opened."""
         for name, source in self.product.sources.items():
-            offered = [(name, table) for table in source.tables] or [(name,)]
+            offered: list[Relation] = [(name, table) for table in source.tables] or [(name,)]
             if self.is_told("sources", name):
                 self.offered += offered
                 continue
@@ -116,7 +113,7 @@ class _Check:
 
     def source_table(self, path: Relation, table: SourceTable) -> None:
         try:
-            self.workshop.load(path, pa.RecordBatchReader.from_batches(table.schema(), []))
+            load(self.workshop, path, pa.RecordBatchReader.from_batches(table.schema(), []))
             self.made.add(path)
         except FlightmeshError as error:
             self.report(["sources", path[0]], error.message, error.hint)
@@ -169,13 +166,13 @@ class _Check:
                 found[name] = tuple(DataColumn(column, sql_type) for column, sql_type in columns)
                 if name in contracts:
                     self.problems += compare(contracts[name], columns)
-        self.problems += filter_problems(self.product, self.document, found, limits=self.bounds.limits)
+        self.problems += policy_problems(self.product, self.document, found, contracts, limits=self.bounds.limits)
         return found
 
     def model_error(self, name: str, error: FlightmeshError) -> None:
         """The error at the place in product.yaml that the place in the SQL stands for."""
-        place = _PLACE.search(error.message)
-        message = _PLACE.sub("", error.message).removeprefix(f"Model {name}: ")
+        place = PLACE.search(error.message)
+        message = PLACE.sub("", error.message).removeprefix(f"Model {name}: ")
         model = self.product.models[name]
         if place is None or model.python is not None:
             self.report(

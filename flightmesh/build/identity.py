@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flightmesh.build.models import Recipe
@@ -23,29 +23,31 @@ _DESCRIPTIVE = {"description", "materialize", "every", "schema_drift"}
 
 def bundle_id(bundle: Bundle) -> str:
     """The hash of the manifest, the contracts and all code files, byte by byte."""
-    files = {MANIFEST, *(port.contract for port in bundle.product.ports.values()), *code_files(bundle.folder)}
+    contracts = {port.contract for port in bundle.product.ports.values()}
+    return _hash(bundle.folder, {MANIFEST, *contracts, *code_files(bundle)})
+
+
+def code_id(bundle: Bundle) -> str:
+    """The hash of all code files: a model may import its neighbours."""
+    return _hash(bundle.folder, code_files(bundle))
+
+
+def code_files(bundle: Bundle) -> set[str]:
+    """The product's Python files, relative to its folder: those of its models, wherever they lie, and all others
+    outside of hidden folders and data.
+    """
+    named = {model.python.rpartition(":")[0] for model in bundle.product.models.values() if model.python}
+    found = (path.relative_to(bundle.folder) for path in bundle.folder.rglob("*.py"))
+    seen = (path for path in found if path.parts[0] != "data" and not any(p.startswith(".") for p in path.parts))
+    return {PurePosixPath(file).as_posix() for file in named} | {path.as_posix() for path in seen}
+
+
+def _hash(folder: Path, files: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for file in sorted(files):
-        content = (bundle.folder / file).read_bytes()
-        digest.update(f"{file}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:32]
-
-
-def code_id(folder: Path) -> str:
-    """The hash of all code files: a model may import its neighbours."""
-    digest = hashlib.sha256()
-    for file in code_files(folder):
         content = (folder / file).read_bytes()
         digest.update(f"{file}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:32]
-
-
-def code_files(folder: Path) -> list[str]:
-    """The product's Python files, relative to its folder, hidden folders and data left out."""
-    found = (path.relative_to(folder) for path in folder.rglob("*.py"))
-    return sorted(
-        path.as_posix() for path in found if path.parts[0] != "data" and not any(p.startswith(".") for p in path.parts)
-    )
 
 
 def snapshot_id(product: DataProduct, made: Recipe, *, sources: Mapping[str, str], code: str) -> str:

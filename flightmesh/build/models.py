@@ -6,6 +6,7 @@ in a process of their own. A model becomes a view, or a table when it is read mo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from flightmesh.product.graph import model_inputs, order
 from flightmesh.product.model import DataProduct, Model
 
 Relation = tuple[str, ...]
+
+# Where in its SQL a message sees its cause: line and column.
+PLACE = re.compile(r" \(line (\d+), column (\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,19 @@ def make_model(making: Making, name: str, *, is_table: bool) -> None:
         _make_lowcode(making, name, model, is_table=is_table)
 
 
+def load(workshop: Workshop, path: Relation, reader: pa.RecordBatchReader) -> None:
+    """A table with the reader's rows. INVALID when columns have equal names: the engine would rename all but one."""
+    times = Counter(map(fold, reader.schema.names))
+    equal = [name for name in reader.schema.names if times[fold(name)] > 1]
+    if equal:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"{'.'.join(path)} has columns with equal names: {', '.join(equal)}.",
+            hint="Upper and lower case count as equal. Rename them.",
+        )
+    workshop.load(path, reader)
+
+
 def as_sql(making: Making, name: str) -> LowCode:
     """A low-code model's SQL over the relations in the workshop."""
     model = making.product.models[name]
@@ -129,7 +146,14 @@ def _make_sql(making: Making, name: str, sql: str, relations: Collection[Relatio
 def _make_lowcode(making: Making, name: str, model: Model, *, is_table: bool) -> None:
     text = as_sql(making, name)
     inputs = _inputs(making, model)
-    _make_sql(making, name, text.sql, inputs, is_table=is_table)
+    try:
+        _make_sql(making, name, text.sql, inputs, is_table=is_table)
+    except FlightmeshError as error:
+        fact = PLACE.sub("", error.message)
+        if making.is_dry or fact == error.message:
+            raise
+        # Its author never saw this SQL.
+        raise FlightmeshError(error.code, f"{fact} `flightmesh check` says where.", hint=error.hint) from error
     for lookup in text.lookups:
         _verify(making, name, lookup, inputs)
 
@@ -140,11 +164,11 @@ def _make_python(making: Making, name: str, model: Model) -> None:
     if making.is_dry:
         schemas = [workshop.read(path).schema for path in inputs]
         schema = polars_schema(function, schemas, scratch=making.scratch, bounds=making.polars)
-        workshop.load((name,), pa.RecordBatchReader.from_batches(schema, []))
+        load(workshop, (name,), pa.RecordBatchReader.from_batches(schema, []))
         return
     readers = (workshop.read(path) for path in inputs)
     with polars_rows(function, readers, scratch=making.scratch, bounds=making.polars) as rows:
-        workshop.load((name,), rows)
+        load(workshop, (name,), rows)
 
 
 def _verify(making: Making, name: str, lookup: LookupCheck, relations: Collection[Relation]) -> None:

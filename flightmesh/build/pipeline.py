@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flightmesh.build.filters import filter_problems
+from flightmesh.build.filters import policy_problems
 from flightmesh.build.identity import bundle_id, code_id, snapshot_id, tools
-from flightmesh.build.models import Making, Recipe, Relation, make_model, recipe
+from flightmesh.build.models import Making, Recipe, Relation, load, make_model, recipe
 from flightmesh.catalog.durable import move_whole, staging_folder, taken_away
 from flightmesh.catalog.records import (
     DATABASE,
@@ -105,7 +105,7 @@ def take_inputs(bundle: Bundle, limits: Limits) -> Inputs:
     tables = open_sources(bundle.folder, bundle.product)
     made = recipe(bundle.product, tables, limits=limits)
     prints = {".".join(path): tables[path].fingerprint() for path in sorted(made.relations) if path in tables}
-    code = code_id(bundle.folder)
+    code = code_id(bundle)
     return Inputs(tables, made, prints, code, snapshot_id(bundle.product, made, sources=prints, code=code))
 
 
@@ -124,7 +124,7 @@ def load_sources(work: Work) -> None:
     for path, table in work.inputs.tables.items():
         if path in work.inputs.recipe.relations:
             work.progress(f"loading {'.'.join(path)}")
-            work.workshop.load(path, table.read())
+            load(work.workshop, path, table.read())
             if table.fingerprint() != work.inputs.fingerprints[".".join(path)]:
                 raise FlightmeshError(
                     ErrorCode.UNAVAILABLE, f"{'.'.join(path)} changed while it was read.", hint="Reload."
@@ -139,7 +139,7 @@ def make_models(work: Work) -> None:
 
 
 def check_contracts(work: Work) -> None:
-    """Compare contracts and row filters with the models' columns, before anything is written."""
+    """Compare contracts and policies with the models' columns, before anything is written."""
     ports = work.bundle.product.ports
     columns = {name: _columns(work.workshop, port.model) for name, port in ports.items()}
     _check_ports(work.bundle, columns, work.bounds.limits)
@@ -196,7 +196,7 @@ def _build(bundle: Bundle, inputs: Inputs, folder: Path, state: Path, progress: 
 def _check_ports(bundle: Bundle, columns: Mapping[str, tuple[DataColumn, ...]], limits: Limits) -> None:
     problems: list[Problem] = []
     if bundle.document is not None:
-        problems += filter_problems(bundle.product, bundle.document, columns, limits=limits)
+        problems += policy_problems(bundle.product, bundle.document, columns, bundle.contracts, limits=limits)
     for port, contract in bundle.contracts.items():
         problems += compare(contract, [(column.name, column.sql_type) for column in columns[port]])
     if problems:

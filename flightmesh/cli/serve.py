@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from flightmesh.cli import exits
 from flightmesh.cli.terminal import printable, progress
 
 if TYPE_CHECKING:
@@ -93,13 +94,19 @@ def reload(
 ) -> None:
     """Make the server that runs on a state directory read its products again.
 
-    Running queries end on what they began with. What cannot be loaded leaves what was served before.
+    Running queries end on what they began with. A product that cannot be loaded is unavailable, with the reason, until
+    a later reload; the others are served. Ends with 1 when there is one, and also when a folder of --products is gone
+    or holds no product: then everything stays as it was.
     """
     from flightmesh.app import request_reload
     from flightmesh.config import Config
 
     settings = Config.load(config, os.environ, {"state": state})
-    print(printable(request_reload(settings.state, timeout_s=timeout)))
+    now = request_reload(settings.state, timeout_s=timeout)
+    failed = "".join(f"; {name} is unavailable: {reason}" for name, reason in now.unavailable.items())
+    print(printable(f"Serving generation {now.generation[:12]}: {', '.join(now.products) or 'no product'}{failed}"))
+    if now.unavailable:
+        raise typer.Exit(exits.FAILED)
 
 
 def _ready_line(ready: Ready) -> str:
@@ -138,16 +145,22 @@ def _banner(ready: Ready) -> Iterator[str]:
 
 
 def _ways(ready: Ready) -> Iterator[str]:
+    """Lines that work as they are: a table that anyone may read, else with the place where a token goes."""
     uri = _reachable(ready.uri)
-    address, table = urlsplit(uri), next(iter(ready.tables), "domain.product.port")
+    address, is_open = urlsplit(uri), bool(ready.public)
     encryption = "true" if address.scheme == "grpc+tls" else "false"
-    token = "" if ready.anonymous else ", token=TOKEN"
-    yield f"  Python        import flightmesh; flightmesh.connect({uri!r}{token}).table({table!r}).polars()"
-    yield f"  command line  flightmesh query 'SELECT count(*) FROM {table}' --uri {uri}"
-    options = "" if ready.anonymous else ", db_kwargs={'adbc.flight.sql.authorization_header': 'Bearer TOKEN'}"
-    yield f"  ADBC          from adbc_driver_flightsql import dbapi; dbapi.connect({uri!r}{options}, autocommit=True)"
-    yield f"  pyarrow       from pyarrow import flight; list(flight.connect({uri!r}).list_flights())"
-    yield f"  JDBC          jdbc:arrow-flight-sql://{address.netloc}/?useEncryption={encryption}"
+    token, option, header, headers, parameter = ("",) * 5
+    if not is_open:
+        yield "  TOKEN stands for an API token: flightmesh token create --help"
+        token, option, parameter = ", token='TOKEN'", " --token TOKEN", "&token=TOKEN"
+        header = ", db_kwargs={'adbc.flight.sql.authorization_header': 'Bearer TOKEN'}"
+        headers = "options=flight.FlightCallOptions(headers=[(b'authorization', b'Bearer TOKEN')])"
+    for table in (ready.public or ready.tables)[:1]:
+        yield f"  Python        import flightmesh; flightmesh.connect({uri!r}{token}).table({table!r}).polars()"
+        yield f"  command line  flightmesh query 'SELECT count(*) FROM {table}' --uri {uri}{option}"
+    yield f"  ADBC          from adbc_driver_flightsql import dbapi; dbapi.connect({uri!r}{header}, autocommit=True)"
+    yield f"  pyarrow       from pyarrow import flight; list(flight.connect({uri!r}).list_flights({headers}))"
+    yield f"  JDBC          jdbc:arrow-flight-sql://{address.netloc}/?useEncryption={encryption}{parameter}"
 
 
 def _reachable(uri: str) -> str:

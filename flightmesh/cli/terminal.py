@@ -5,6 +5,7 @@ Text from servers and files is made harmless before it reaches a terminal: contr
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,5 +43,13 @@ def progress(*, shown: bool) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda text: print(printable(text), file=sys.stderr, flush=True)
         return
+    stderr = sys.stderr
+    logs = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler) and h.stream is stderr]
     with console.status("starting") as status:
-        yield lambda text: status.update(Text(printable(text)))
+        try:
+            for log in logs:
+                log.setStream(sys.stderr)  # The console's now: what is logged is printed above the moving line.
+            yield lambda text: status.update(Text(printable(text)))
+        finally:
+            for log in logs:
+                log.setStream(stderr)

@@ -25,7 +25,7 @@ from flightmesh.client.session import Session, SessionFactory, authorization
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import decode, pack, unpack
-from flightmesh.names import TableName, quote
+from flightmesh.names import TableName, fold, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -86,6 +86,8 @@ class Client:
     ) -> Table:
         """The table ``domain.product.port``; nothing is read before a method of the table asks for it."""
         table = Table(self, _table_name(name))
+        if isinstance(columns, str):
+            raise _wrong("columns is a text.", f"Write columns=[{columns[:200]!r}].")
         table = table if columns is None else table.select(*columns)
         table = table if where is None else table.filter(where)
         return table if limit is None else table.limit(limit)
@@ -209,25 +211,34 @@ class Table:
     rows_max: int | None = None
 
     def select(self, *columns: str) -> Table:
-        """Only these columns, in this order. Errors: INVALID for none."""
+        """Only these columns, in this order. Errors: INVALID for none, one given twice, or what is no text."""
         if not columns:
-            raise FlightmeshError(ErrorCode.INVALID, "select() names no column.", hint="Leave it out for all columns.")
+            raise _wrong("select() names no column.", "Leave it out for all columns.")
+        if not all(isinstance(column, str) for column in columns):
+            raise _wrong("select() takes names of columns.", 'Write select("a", "b"); of a list, select(*names).')
+        names = [fold(column) for column in columns]
+        if twice := [column for column, name in zip(columns, names, strict=True) if names.count(name) > 1]:
+            raise _wrong(f"select() names the column {twice[0][:200]} twice.", "Name it once.")
         return replace(self, columns=columns)
 
     def filter(self, predicate: str, params: Parameters | None = None) -> Table:
         """Only rows for which the SQL predicate holds, and those before it.
 
         ``params`` are the values of its ``?`` or ``$name``. Errors: INVALID after ``limit``, which would have to come
-        first, and for a mixture of both kinds of parameters.
+        first, for a mixture of both kinds of parameters, and for a predicate that is no text.
         """
+        if not isinstance(predicate, str) or not predicate.strip():
+            raise _wrong("filter() takes a SQL predicate.", 'Write filter("year = ?", [2013]).')
         if self.rows_max is not None:
-            raise FlightmeshError(ErrorCode.INVALID, "filter() comes after limit().", hint="Filter first, then limit.")
+            raise _wrong("filter() comes after limit().", "Filter first, then limit.")
         return replace(self, predicates=(*self.predicates, predicate), params=joined(self.params, params))
 
     def limit(self, n: int) -> Table:
-        """At most ``n`` rows."""
+        """At most ``n`` rows. Errors: INVALID for what is no whole number from zero up."""
+        if not isinstance(n, int) or isinstance(n, bool):
+            raise _wrong("limit() takes a whole number.", "Write limit(10).")
         if n < 0:
-            raise FlightmeshError(ErrorCode.INVALID, f"limit({n}) is below zero.")
+            raise _wrong(f"limit({n}) is below zero.", "Write limit(10).")
         return replace(self, rows_max=n if self.rows_max is None else min(n, self.rows_max))
 
     @property
@@ -275,14 +286,14 @@ class Table:
         return "" if self.rows_max is None else f" LIMIT {self.rows_max}"
 
 
+def _wrong(message: str, hint: str) -> FlightmeshError:
+    return FlightmeshError(ErrorCode.INVALID, message, hint=hint)
+
+
 def _table_name(name: str) -> TableName:
     parts = name.split(".")
     if len(parts) != 3 or not all(parts):
-        raise FlightmeshError(
-            ErrorCode.INVALID,
-            f"{name[:200]!r} names no table.",
-            hint="Write domain.product.port; products() lists them.",
-        )
+        raise _wrong(f"{name[:200]!r} names no table.", "Write domain.product.port; products() lists them.")
     return TableName(*parts)
 
 
@@ -304,5 +315,4 @@ def _library(name: str) -> Any:  # Any: a module of the caller's choice
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-    hint = "pip install 'flightmesh[pandas]'" if name == "pandas" else f"pip install {name}"
-    raise FlightmeshError(ErrorCode.UNSUPPORTED, f"{name} is not installed.", hint=hint)
+    raise FlightmeshError(ErrorCode.UNSUPPORTED, f"{name} is not installed.", hint=f"pip install {name}")

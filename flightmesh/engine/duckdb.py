@@ -11,6 +11,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,10 +83,6 @@ class DuckDBEngine:
         held = _Held(self, instance, cursor)
         return Execution(lambda: held.keep(_start(cursor, plan)), cursor.interrupt, held.close, _explain)
 
-    def warm(self, spec: InstanceSpec) -> None:
-        """Opens the instance so that the first statement on it does not wait."""
-        self._release(self._acquire(spec))
-
     def retire(self, keys: Collection[str]) -> None:
         """Closes these instances, each as soon as its last execution has ended."""
         with self._lock:
@@ -122,17 +119,22 @@ class DuckDBEngine:
         instance.ready.wait()
         if instance.connection is None:
             self._release(instance)
-            raise FlightmeshError(ErrorCode.UNAVAILABLE, "The data files cannot be opened.", hint="Try again later.")
+            raise FlightmeshError(
+                ErrorCode.UNAVAILABLE, "The data cannot be opened.", hint="The server's log says why."
+            )
         return instance
 
     def _open(self, spec: InstanceSpec, instance: _Instance) -> None:
         """Opens the instance, or leaves its connection None and forgets it, so that the next caller tries anew."""
         try:
             instance.connection = _locked(spec, self._config)
-        except duckdb.Error:
-            log.exception("engine.open.failed key=%s", spec.key)
+        except Exception as error:
+            # Whatever it was, the next caller must be able to try anew. DuckDB's text quotes the views: its kind will
+            # do.
+            log.error("engine.open.failed key=%s kind=%s", spec.key, type(error).__name__)
             with self._lock:
-                self._instances.pop(spec.key, None)
+                if self._instances.get(spec.key) is instance:
+                    del self._instances[spec.key]
         finally:
             instance.ready.set()
 
@@ -177,11 +179,12 @@ class _Held:
             was_closed, self._is_closed = self._is_closed, True
         if was_closed:
             return
-        self._cursor.interrupt()
-        if self._reader is not None:
-            self._reader.close()
-        self._cursor.close()
-        self._engine._release(self._instance)
+        with ExitStack() as giving_back:  # All of it, whatever one of them raises.
+            giving_back.callback(self._engine._release, self._instance)
+            giving_back.callback(self._cursor.close)
+            if self._reader is not None:
+                giving_back.callback(self._reader.close)
+            giving_back.callback(self._cursor.interrupt)
 
 
 def _explain(error: Exception) -> FlightmeshError:

@@ -1,9 +1,10 @@
 """The schema-only twin of a Surface: public names over empty tables, bound through DuckDB's C API.
 
-A statement is *prepared* here as the user wrote it, never executed: the answer is its result schema, its parameters'
-types, and its errors in public names, from a database in which nothing hidden exists. DuckDB's Python API tells no
-parameter types; the C API, exported by the same shared library, does (``docs/decisions/0004``). All calls of one twin
-run under its lock.
+A statement is *prepared* here as the user wrote it: no row is read, but DuckDB evaluates what is constant in it,
+which is why the gate bounds constants (``sql/growth.py``). The answer is its result schema, its parameters' types,
+and its errors in public names, from a database in which nothing hidden exists. DuckDB's Python API tells no parameter
+types; the C API, exported by the same shared library, does (``docs/decisions/0004``). All calls of one twin run under
+its lock.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Bound:
 class Twin:
     """One twin. Closed by ``close``; an unclosed twin frees its database when it is collected."""
 
-    def __init__(self, ddl: Sequence[str]) -> None:
+    def __init__(self, ddl: Sequence[str], *, wait_s: float = 10.0) -> None:
+        """``wait_s`` bounds how long a statement waits for another that is being bound."""
+        self._wait_s = wait_s
         self._lock = threading.Lock()
         self._database, self._connection, self._options = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
         self._search_path: tuple[str, ...] = ()
@@ -85,7 +88,7 @@ class Twin:
 
     def bind(self, sql: str, *, search_path: tuple[str, ...] = ()) -> Bound:
         """The statement's schemas; INVALID with position and nearest name when it does not bind."""
-        with self._lock:
+        with self._turn():
             if not self._connection:
                 raise FlightmeshError(ErrorCode.UNAVAILABLE, "The binder is closed.")
             if search_path != self._search_path:
@@ -93,6 +96,17 @@ class Twin:
                 self._search_path = search_path
             with self._prepared(sql) as statement:
                 return self._describe(statement)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=self._wait_s):
+            raise FlightmeshError(
+                ErrorCode.EXHAUSTED, "Another statement is being prepared for too long.", hint="Try again."
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Frees the database; later calls of ``bind`` are refused."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flightmesh.flightsql import messages as m
-from flightmesh.flightsql import metadata, sqlinfo, xdbc
+from flightmesh.flightsql import messages as m, metadata, sqlinfo, xdbc
 from flightmesh.flightsql.metadata import TableEntry, describe_field
 from flightmesh.flightsql.sqlinfo import SqlInfo
 from flightmesh.service.products import Products, TableDescription

@@ -26,6 +26,7 @@ from flightmesh.flightsql.codec import encode, unpack
 from flightmesh.service.queries import Described, Running
 from flightmesh.service.sessions import Session
 
+_BATCH_COST_BYTES = 1_024
 _ALLOWED = "This server is read-only: SELECT statements and the metadata commands are allowed."
 
 
@@ -115,7 +116,8 @@ class FlightServer(fl.FlightServerBase):
         if not isinstance(command, m.CommandPreparedStatementQuery):
             # The reader stays untouched: some clients send no schema with these, and reading would raise.
             raise FlightmeshError(ErrorCode.INVALID, f"{type(command).__name__} is refused.", hint=_ALLOWED)
-        values = _parameters(reader, self._limits)
+        with self._watcher.watch(context, self._limits.query_timeout_s) as watched, watched.sending():
+            values = _parameters(reader, self._limits)
         if context.is_cancelled():  # A killed client's stream ends like a whole one; only this tells them apart.
             raise FlightmeshError(ErrorCode.CANCELLED, "The client went away while it bound parameters.")
         handle = self._queries.bind(session, command.prepared_statement_handle, values)
@@ -210,7 +212,7 @@ def _info(schema: pa.Schema, descriptor: fl.FlightDescriptor, ticket: bytes, exp
 def _parameters(reader: fl.MetadataRecordBatchReader, limits: Limits) -> pa.RecordBatch:
     """All rows of an upload as one batch, validated before anything reads a value."""
     try:
-        schema, batches = reader.schema, list(_validated(reader, limits.put_bytes_max))
+        schema, batches = reader.schema, list(_validated(reader, limits))
     except (pa.ArrowException, OSError, NotImplementedError):
         # Nobody's data is concerned, but the texts quote values and buffers; the client knows what it has sent.
         failure = FlightmeshError(ErrorCode.INVALID, "The upload is no valid stream of Arrow record batches.")
@@ -220,16 +222,22 @@ def _parameters(reader: fl.MetadataRecordBatchReader, limits: Limits) -> pa.Reco
     raise failure
 
 
-def _validated(reader: fl.MetadataRecordBatchReader, bytes_max: int) -> Iterator[pa.RecordBatch]:
-    size = 0
+def _validated(reader: fl.MetadataRecordBatchReader, limits: Limits) -> Iterator[pa.RecordBatch]:
+    size = rows = 0
     for chunk in reader:
         if chunk.data is None:  # A message of application metadata alone.
             continue
         # Malformed IPC crashes whoever touches the values, so this comes first (security.md, fact 4).
         chunk.data.validate(full=True)
-        size += chunk.data.nbytes
-        if size > bytes_max:
-            raise FlightmeshError(ErrorCode.INVALID, f"The parameters have over {bytes_max} bytes.")
+        # A batch without rows or columns costs memory too.
+        size += chunk.data.nbytes + _BATCH_COST_BYTES
+        rows += chunk.data.num_rows
+        if size > limits.put_bytes_max or rows > limits.parameters_rows_max:
+            raise FlightmeshError(
+                ErrorCode.INVALID,
+                f"More than {limits.parameters_rows_max} rows or {limits.put_bytes_max} bytes of parameters were sent.",
+                hint="Bind fewer rows at a time.",
+            )
         yield chunk.data
 
 

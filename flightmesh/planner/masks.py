@@ -26,6 +26,8 @@ _INTEGERS = frozenset(
 )
 # Quoted parts are matched first, so that ":user.x" inside a string stays text.
 _ATTRIBUTE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|:user\.([A-Za-z_][A-Za-z0-9_]*)""")
+# An IN list that is open where the text ends, with whatever stands in it so far.
+_IN_LIST = re.compile(r"\bIN\s*\([^()]*$", re.IGNORECASE)
 _BLOCK_BYTES = 64  # SHA-256's block, for HMAC (RFC 2104).
 
 
@@ -74,14 +76,15 @@ def visible(product: ProductSnapshot, port: PortData, reader: Reader, *, mask_ke
 
 
 def filter_probe(predicate: str, relation: str, *, limits: Limits) -> str:
-    """A statement that binds if the row filter fits the relation, and reads no row of it.
+    """A statement that binds if the row filter fits the relation, and reads no row of it; its column has the filter's
+    type.
 
     INVALID when the predicate is not one expression over the relation's own columns. Attributes of users are NULL.
     """
     plain = _with_attributes(predicate, None)
     # One expression is whole between brackets of any kind; "a) OR (b" is not, and would undo the filters beside it.
     parse(f"SELECT [\n{plain}\n]", limits=limits)
-    text = f"SELECT 1 FROM {quote(relation)} WHERE (\n{plain}\n) LIMIT 0"
+    text = f"SELECT (\n{plain}\n) AS holds FROM {quote(relation)} WHERE (\n{plain}\n) LIMIT 0"
     statement = parse(text, limits=limits)
     if statement.survey.refusals:
         raise statement.survey.refusals[0]
@@ -108,7 +111,9 @@ def mask_expression(column: DataColumn, mask: Mask, key: bytes) -> str:
             inner = _band(name, column.sql_type, mask.argument)
         case "year" | "month":
             inner = f"date_trunc({literal(mask.kind)}, {name})"
-    return f"CAST({inner} AS {column.sql_type})"
+    # TRY: the lower bound of the lowest band may lie outside the type; one such row must not take the port away.
+    cast = "TRY_CAST" if mask.kind == "band" else "CAST"
+    return f"{cast}({inner} AS {column.sql_type})"
 
 
 def _way(product: ProductSnapshot, port: PortData, subject: str, reader: Reader) -> _Way:
@@ -159,6 +164,9 @@ def _with_attributes(predicate: str, attributes: Mapping[str, Scalar | tuple[Sca
             return match[0]
         value = None if attributes is None else attributes.get(match[1])
         missing = missing or (attributes is not None and value is None)
+        if isinstance(value, tuple) and not _is_listed(predicate, match):
+            missing = True  # Several values where one is compared: that shows nothing, and would not bind.
+            return "NULL"
         values = value if isinstance(value, tuple) else (value,)
         return ", ".join("NULL" if item is None else _literal(item) for item in values) or "NULL"
 
@@ -166,7 +174,17 @@ def _with_attributes(predicate: str, attributes: Mapping[str, Scalar | tuple[Sca
     return "FALSE" if missing else text
 
 
+def _is_listed(predicate: str, place: re.Match[str]) -> bool:
+    """Whether the attribute stands in an IN list, where several values may stand."""
+    return _IN_LIST.search(predicate[: place.start()]) is not None
+
+
 def _literal(value: Scalar) -> str:
+    """The value between brackets: bare, a negative number after a minus would make the rest of the line a comment."""
+    return f"({_bare_literal(value)})"
+
+
+def _bare_literal(value: Scalar) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, str):
@@ -178,8 +196,10 @@ def _band(name: str, sql_type: str, width: Scalar | None) -> str:
     """Lower bound of the band that holds the value: floor(x / n) * n, in whole numbers where both are whole."""
     step = _literal(width if width is not None else 1)
     if sql_type in _INTEGERS and isinstance(width, int):
-        # % keeps the sign of its left side; adding the width and taking it again makes the rest non-negative.
-        return f"{name} - ((({name} % {step}) + {step}) % {step})"
+        # HUGEINT: the width and the bound may lie outside the column's own type. % keeps the sign of its left side;
+        # adding the width and taking it again makes the rest non-negative.
+        wide = f"CAST({name} AS HUGEINT)"
+        return f"{wide} - ((({wide} % {step}) + {step}) % {step})"
     return f"floor({name} / {step}) * {step}"
 
 

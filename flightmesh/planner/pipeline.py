@@ -80,6 +80,8 @@ class Planner:
         self, surface: Surface, text: str, *, catalog: str | None = None, schema: str | None = None
     ) -> Prepared:
         """The statement approved and bound; nothing is executed. Errors: those of the stages and of the binder."""
+        if len(text) > self._limits.plan_cache_bytes_max:  # Long texts are rarely sent twice, and would fill the cache.
+            return self._prepare(surface, text, catalog, schema)
         key = (surface.id, text, catalog, schema)
         return self._prepared.get_or_make(key, lambda: self._prepare(surface, text, catalog, schema))
 
@@ -112,10 +114,12 @@ class Planner:
         search_path = guarded.resolved.search_path
         bound = _bind(self._binder_of(surface), guarded)
         check_numbers(statement, bound.parameters.names)
+        named = zip(bound.parameters.names, bound.is_open, strict=True)
+        is_open = tuple(left_open or name in statement.survey.cast_parameters for name, left_open in named)
         if bound.schema is not None:
-            return Prepared(guarded, bound.schema, bound.parameters, bound.is_open, search_path)
+            return Prepared(guarded, bound.schema, bound.parameters, is_open, search_path)
         parameters, schema = self._guessed(self._binder_of(surface), statement, bound, search_path)
-        return Prepared(guarded, schema, parameters, bound.is_open, search_path)
+        return Prepared(guarded, schema, parameters, is_open, search_path)
 
     def _guessed(
         self, binder: Binder, statement: Statement, bound: Bound, search_path: tuple[str, ...]

@@ -17,8 +17,15 @@ from typing import Any, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import AliasEvent, DocumentStartEvent, Event, MappingStartEvent, ScalarEvent, SequenceStartEvent
-from ruamel.yaml.events import CollectionEndEvent as CollectionEnd
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent as CollectionEnd,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceStartEvent,
+)
 from ruamel.yaml.reader import ReaderError
 
 from flightmesh.product.problems import Problem

@@ -56,7 +56,9 @@ def add_user(file: Path, name: str, roles: Iterable[str], password: str, *, repl
     with _editing(file) as edit:
         old = edit.accounts.users.get(name)
         if old is not None and not replace:
-            raise _invalid(f"The user {name} exists already.", "Remove the user first, or replace password and roles.")
+            raise _invalid(
+                f"The user {name} exists already.", "Add --replace to give the user this password and these roles."
+            )
         user = with_fields(old or User(name), password_hash=password_hash, roles=frozenset(roles))
         edit.put("users", name, {"password": password_hash, "roles": roles})
         edit.finish(Accounts({**edit.accounts.users, name: user}, edit.accounts.tokens))

@@ -49,6 +49,7 @@ class Generations:
     ) -> None:
         """``find`` gives an older generation that is still on disk; FlightmeshError when it is not."""
         self._mask_key = mask_key
+        self._bind_wait_s = limits.bind_wait_s
         self._clock = clock
         self._on_lease = on_lease
         self._find = find
@@ -56,7 +57,7 @@ class Generations:
         self._current = _Generation(snapshot)
         self._readable = {snapshot.generation: self._current}
         self._surfaces: Cache[tuple[object, ...], Surface] = Cache(limits.surface_cache_entries_max)
-        self._twins: Cache[str, Twin] = Cache(limits.engine_instances_max)
+        self._twins: Cache[str, Twin] = Cache(limits.twins_max)
 
     @property
     def current(self) -> Snapshot:
@@ -110,7 +111,7 @@ class Generations:
 
     def twin(self, shown: Surface) -> Twin:
         """The binder of a Surface. A twin that falls out of the cache is freed when its last user lets go of it."""
-        return self._twins.get_or_make(shown.id, lambda: Twin(shown.twin_ddl))
+        return self._twins.get_or_make(shown.id, lambda: Twin(shown.twin_ddl, wait_s=self._bind_wait_s))
 
     def lease(self, generation: str, until: float) -> None:
         """Keeps the generation readable until the given time (seconds since 1970)."""
@@ -124,16 +125,14 @@ class Generations:
     @contextmanager
     def hold(self, generation: str) -> Iterator[None]:
         """Keeps the generation readable while the block runs."""
+        entry = self._entry(generation)
         with self._lock:
-            entry = self._readable.get(generation)
-            if entry is not None:
-                entry.holds += 1
+            entry.holds += 1
         try:
             yield
         finally:
-            if entry is not None:
-                with self._lock:
-                    entry.holds -= 1
+            with self._lock:
+                entry.holds -= 1
 
     def sweep(self) -> list[set[str]]:
         """Forgets what nobody can read any more; the ids of the Surfaces of each generation forgotten."""

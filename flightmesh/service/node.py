@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,6 +19,14 @@ from flightmesh.telemetry import count
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A generation, and the folders that are in none because their product's name cannot be told, with the reason."""
+
+    snapshot: Snapshot
+    left_out: Mapping[str, str]
+
+
 class Node:
     """Keeps store, generations and engine in step. ``load`` reads the products and publishes them to the store."""
 
@@ -26,7 +35,7 @@ class Node:
         *,
         store: Store,
         generations: Generations,
-        load: Callable[[Snapshot | None], Snapshot],
+        load: Callable[[Snapshot | None], Loaded],
         forget: Callable[[Collection[str]], None],
         control: Control,
         record: ServerRecord,
@@ -51,15 +60,16 @@ class Node:
         """
         failure: str | None = None
         try:
-            snapshot = self._load(self._generations.current)
+            loaded = self._load(self._generations.current)
         except (FlightmeshError, OSError) as error:
             log.error("reload.failed: %s", error, exc_info=True)
             failure = str(error)
+            self._record = msgspec.structs.replace(self._record, loads=self._record.loads + 1)
         else:
-            self._generations.publish(snapshot)
+            self._generations.publish(loaded.snapshot)
             count("generations.published")
             self._hold()
-        self._record = _counted(self._record, self._generations.current)
+            self._record = _counted(self._record, loaded)
         try:
             self._tell(failure)
         except OSError:
@@ -87,17 +97,19 @@ class Node:
         self._control.write(msgspec.structs.replace(self._record, error=error))
 
 
-def record_of(snapshot: Snapshot, *, pid: int, uri: str, loads: int = 1) -> ServerRecord:
-    """What a server says of itself when it serves this snapshot."""
+def record_of(loaded: Loaded, *, pid: int, uri: str, loads: int = 1) -> ServerRecord:
+    """What a server says of itself when it serves this."""
+    snapshot = loaded.snapshot
+    failed = {str(name): entry.reason for name, entry in sorted(snapshot.unavailable.items())}
     return ServerRecord(
         pid=pid,
         uri=uri,
         loads=loads,
         generation=snapshot.generation,
         products=tuple(sorted(map(str, snapshot.products))),
-        unavailable={str(name): entry.reason for name, entry in sorted(snapshot.unavailable.items())},
+        unavailable={**failed, **loaded.left_out},
     )
 
 
-def _counted(record: ServerRecord, snapshot: Snapshot) -> ServerRecord:
-    return record_of(snapshot, pid=record.pid, uri=record.uri, loads=record.loads + 1)
+def _counted(record: ServerRecord, loaded: Loaded) -> ServerRecord:
+    return record_of(loaded, pid=record.pid, uri=record.uri, loads=record.loads + 1)

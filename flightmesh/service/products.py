@@ -51,7 +51,7 @@ class Products:
 
     def tables(self, session: Session) -> tuple[SurfaceTable, ...]:
         """The visible ports, ordered by name."""
-        return tuple(table for _, table in sorted(self.surface(session).tables.items()))
+        return _ordered(self.surface(session))
 
     def described(self, session: Session) -> tuple[TableDescription, ...]:
         """The visible ports with their Arrow schemas, ordered by name."""
@@ -60,7 +60,7 @@ class Products:
         def make() -> tuple[TableDescription, ...]:
             return tuple(
                 TableDescription(table, self._planner.prepare(surface, f"SELECT * FROM {table.name.sql}").schema)
-                for table in self.tables(session)
+                for table in _ordered(surface)
             )
 
         return self._described.get_or_make(surface.id, make)
@@ -70,7 +70,7 @@ class Products:
         snapshot, shown = self._generations.current, self.surface(session)
         cards = []
         for name, entry in snapshot.products.items():
-            tables = tuple(table for table in self.tables(session) if table.name.product == name)
+            tables = tuple(table for table in _ordered(shown) if table.name.product == name)
             if tables:
                 product = entry.product
                 cards.append(
@@ -88,3 +88,7 @@ class Products:
         for path, reason in shown.namespace.unavailable.items():
             cards.append(ProductCard(ProductName(*path), ".".join(path), "", "unavailable", None, None, (), reason))
         return tuple(sorted(cards, key=lambda card: card.name))
+
+
+def _ordered(surface: Surface) -> tuple[SurfaceTable, ...]:
+    return tuple(table for _, table in sorted(surface.tables.items()))

@@ -31,38 +31,20 @@ class Stamp:
     inode: int
 
 
-def find_files(folder: Path, source: str, spec: Source) -> tuple[File, ...]:
-    """The files that the path (or glob pattern) of the source names, sorted by name; INVALID or UNAVAILABLE when
-    there is none.
-    """
+def find_file(folder: Path, source: str, spec: Source) -> File:
+    """The file that the path of the source names; INVALID or UNAVAILABLE when there is none."""
     if spec.path is None:
         raise invalid(source, f"a source of type {spec.type} needs a path.")
-    pattern = PurePosixPath(spec.path)
-    if pattern.is_absolute() or ".." in pattern.parts or not pattern.parts:
+    path = PurePosixPath(spec.path)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
         raise invalid(
             source,
             f"the path {spec.path} leaves the product's folder.",
             "Give a path inside the folder.",
         )
-    # A file whose own name holds brackets is meant as it stands.
-    found = [folder / pattern] if (folder / pattern).is_file() else _glob(folder, pattern)
-    if not found:
+    if not (folder / path).is_file():
         raise unavailable(source, f"the file {spec.path} is missing.")
-    return tuple(File(path, path.relative_to(folder).as_posix()) for path in found)
-
-
-def find_file(folder: Path, source: str, spec: Source) -> File:
-    """As ``find_files``, when the path names exactly one file."""
-    files = find_files(folder, source, spec)
-    if len(files) > 1:
-        raise invalid(source, f"the path {spec.path} names {len(files)} files; one is allowed.")
-    return files[0]
-
-
-def _glob(folder: Path, pattern: PurePosixPath) -> list[Path]:
-    if not any(character in str(pattern) for character in "*?["):
-        return []
-    return sorted(path for path in folder.glob(str(pattern)) if path.is_file())
+    return File(folder / path, path.as_posix())
 
 
 def stamp(source: str, file: File) -> Stamp:

@@ -87,12 +87,12 @@ class SqliteTable:
 
 
 def open_sqlite(folder: Path, name: str, spec: Source) -> SourceHandle:
-    """The tables that the manifest names, all tables and views when it names none, as ``source.table``."""
+    """The tables that the manifest names, as ``source.table``."""
     file = find_file(folder, name, spec)
     known = _tables(name, file)
     folded = {fold(table): table for table in known}
     tables: dict[tuple[str, ...], SourceTable] = {}
-    for table in spec.tables or known:
+    for table in spec.tables:
         if fold(table) not in folded:
             raise invalid(name, f"{file.name} has no table {table}.", did_you_mean(table, known))
         tables[(name, table)] = SqliteTable(name, file, folded[fold(table)])

@@ -15,6 +15,12 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import did_you_mean, fold
 from flightmesh.sql.ast import Tree, place
 from flightmesh.sql.functions import FUNCTIONS, TABLE_FUNCTIONS
+from flightmesh.sql.growth import CONSTANT_MAX, grows
+
+# The binder takes time in the square of these, and cannot be stopped.
+NAME_PARTS_MAX = 64
+RELATIONS_MAX = 256
+SET_OPERANDS_MAX = 256
 
 _QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"})
 _RELATIONS = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST", "EMPTY", "PIVOT"})
@@ -75,21 +81,32 @@ class ParameterRef:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a statement consists of: relations and parameters in the order of the text, and what is refused."""
+    """What a statement consists of: relations and parameters in the order of the text, and what is refused.
+
+    ``cast_parameters`` are those that the author casts: what is bound to them is not cast before that.
+    """
 
     relations: tuple[RelationRef, ...]
     parameters: tuple[ParameterRef, ...]
     refusals: tuple[FlightmeshError, ...]
+    cast_parameters: frozenset[str] = frozenset()
 
 
 def survey(tree: Tree) -> Survey:
-    """What the statement reads, its parameters, and every construct that is not on the lists."""
+    """What the statement reads, its parameters, and every construct that is not on the lists.
+
+    INVALID when there is too much of it to look at.
+    """
     found = _Walk(tree.text)
-    found.node(tree.root.get("node"), frozenset())
+    try:
+        found.node(tree.root.get("node"), frozenset())
+    except RecursionError:
+        raise FlightmeshError(ErrorCode.INVALID, "The statement nests too deeply.", hint="Flatten it.") from None
     return Survey(
         tuple(sorted(found.relations, key=lambda ref: ref.offset)),
         tuple(found.parameters[offset] for offset in sorted(found.parameters)),
         tuple(found.refusals),
+        frozenset(found.cast_parameters),
     )
 
 
@@ -104,6 +121,9 @@ class _Walk:
         self.relations: list[RelationRef] = []
         self.parameters: dict[int, ParameterRef] = {}
         self.refusals: list[FlightmeshError] = []
+        self.cast_parameters: set[str] = set()
+        # Calls that stand in FROM: they stream their rows when the statement runs.
+        self.streams: set[int] = set()
 
     def node(self, value: Any, scope: frozenset[str]) -> None:  # Any: the parser's own JSON
         if isinstance(value, list):
@@ -135,6 +155,8 @@ class _Walk:
             self.table(value, scope)
         elif kind == "TABLE_FUNCTION":
             self.table_function(value)
+        elif kind == "SET_OPERATION_NODE" and len(value.get("children", ())) > SET_OPERANDS_MAX:
+            self.refuse(value, f"One set operation may have {SET_OPERANDS_MAX} operands", "Use VALUES, or several.")
         elif isinstance(kind, str) and kind not in _QUERY_NODES | _RELATIONS | _MODIFIERS | _ORDERS:
             statement = kind.removesuffix("_QUERY_NODE").removesuffix("_NODE").removesuffix("_REF").replace("_", " ")
             self.refuse(value, _NOT_ALLOWED_RELATIONS.get(kind, f"{statement} is not allowed in a query"))
@@ -144,8 +166,12 @@ class _Walk:
             self.refuse(value, f"The expression {group} is not allowed")
         elif group in ("FUNCTION", "WINDOW"):
             self.function(value)
+        elif group == "COLUMN_REF" and len(value.get("column_names", ())) > NAME_PARTS_MAX:
+            self.refuse(value, f"A column's name may have {NAME_PARTS_MAX} parts")
         elif group == "TYPE" and len(value.get("qualified_name", {}).get("path", ())) > 1:
             self.refuse(value, "A type may not be named with a catalogue or schema")
+        elif group == "CAST" and value["child"].get("class") == "PARAMETER":
+            self.cast_parameters.add(value["child"]["identifier"])
         elif group == "PARAMETER":
             # A bare column was noted by its query node, which is walked before its expressions.
             self.parameters.setdefault(value["query_location"], _parameter(value, is_bare_column=False))
@@ -162,8 +188,11 @@ class _Walk:
         if len(path) > 1 or fold(path[0]) not in scope:
             # Where a keyword stands for the whole statement (TABLE t) the parser gives no position.
             self.relations.append(RelationRef(path, value.get("query_location", _NO_POSITION)))
+        if len(self.relations) == RELATIONS_MAX + 1:
+            self.refuse(value, f"A statement may read {RELATIONS_MAX} relations", "Split it.")
 
     def table_function(self, value: Mapping[str, Any]) -> None:
+        self.streams.add(id(value.get("function")))
         path = value.get("function", {}).get("qualified_name", {}).get("path", [])
         name = ".".join(path)
         if len(path) != 1 or fold(name) not in TABLE_FUNCTIONS:
@@ -174,6 +203,9 @@ class _Walk:
         name = ".".join(path)
         if len(path) != 1 or fold(name) not in FUNCTIONS | TABLE_FUNCTIONS:
             self.refuse(value, f"The function {name} is not allowed", did_you_mean(name, FUNCTIONS))
+        elif id(value) not in self.streams and grows(value):
+            fact = f"The constants given to {name} may make it grow too large"
+            self.refuse(value, fact, f"Write plain numbers up to {CONSTANT_MAX:,}, or bind them as parameters.")
 
     def refuse(self, value: Mapping[str, Any], fact: str, hint: str | None = None) -> None:
         self.refusals.append(FlightmeshError(ErrorCode.INVALID, f"{fact}{self.where(value)}.", hint=hint or _HINT))

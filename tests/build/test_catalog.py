@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 import signal
@@ -96,6 +97,32 @@ def test_two_folders_of_one_name_are_both_refused(make_product: MakeProduct, sta
     snapshot = load(state, make_product("one", lean=True), make_product("two", lean=True))
     assert snapshot.products == {}
     assert snapshot.unavailable[MINI].reason == "Several folders define this product."
+
+
+def test_every_problem_is_logged_once(make_product: MakeProduct, state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With --json there is no progress to read: the log alone tells the operator what is wrong, a line for each."""
+    broken = make_product("broken", lean=True, edit={"on: carrier,": "on: carier,", "avg(delay)": "avg(dely)"})
+    (broken / "product.yaml").write_text("product: air.mini\nmodels: 3\nnonsense: 1\n")
+    load(state, broken)
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(lines) > 1
+    assert len(set(lines)) == len(lines)
+    assert all(line.startswith("air.mini is unavailable: product.yaml:") and "\n" not in line for line in lines)
+
+
+@pytest.mark.parametrize("text", ["title: Nameless\n", "product: No.Name\n"])
+def test_a_folder_without_a_name_is_left_out_aloud(
+    make_product: MakeProduct, state: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """A typo in one line would make a product disappear, and nothing would say so."""
+    folder, left_out = make_product("nameless", lean=True), dict[str, str]()
+    (folder / "product.yaml").write_text(text)
+    with Store(state) as store, store.building():
+        snapshot = load_catalog([folder], store, lambda name, step: None, leave_out=left_out.__setitem__)
+    assert (snapshot.products, snapshot.unavailable) == ({}, {})
+    assert list(left_out) == ["nameless"]
+    assert "First: product.yaml:" in left_out["nameless"]
+    assert f"{folder} is left out: product.yaml:" in caplog.text
 
 
 def test_equal_content_is_an_equal_generation(make_product: MakeProduct, state: Path) -> None:

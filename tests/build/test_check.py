@@ -149,3 +149,37 @@ def test_nothing_tells_where_the_folder_lies(make_product: MakeProduct, tmp_path
     report = check_product(folder)
     assert len(report.problems) >= 2
     assert str(tmp_path) not in "\n".join(told(report))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"    from: departures\n": ""}, "needs exactly one of from, sql and python"),
+        (
+            {"    from: departures\n": "    from: departures\n    sql: SELEC\n"},
+            "needs exactly one of from, sql and python",
+        ),
+        ({"    from: departures\n": "    from: departure\n"}, "there is no source or model departure"),
+        ({"path: data/weather.csv": "path: data/wether.csv"}, "there is no file data/wether.csv"),
+        ({"models/by_origin.py:build": "models/by_origin.py:bild"}, "has no function bild"),
+    ],
+)
+def test_what_the_manifest_shows_is_told_once(make_product: MakeProduct, edit: dict[str, str], message: str) -> None:
+    """``check`` would end in a traceback, or tell one mistake twice."""
+    (problem,) = check_product(make_product(edit=edit)).problems
+    assert message in problem.message
+
+
+def test_python_that_does_not_parse_is_told_once(make_product: MakeProduct) -> None:
+    """The author would look for a second mistake."""
+    (problem,) = check_product(make_product(code="def build(flights) return flights\n")).problems
+    assert (problem.file, problem.line) == ("models/by_origin.py", 1)
+
+
+def test_columns_that_differ_in_case_alone_are_refused(make_product: MakeProduct) -> None:
+    """The second would silently get another name, and a model read the wrong one."""
+    folder = make_product()
+    (folder / "data" / "weather.csv").write_text("origin,hour,temp,Temp\nEWR,1970-01-01 00:00:00+00,1,2\n")
+    (problem,) = check_product(folder).problems
+    assert problem.line == line_of(folder, "weather:")
+    assert problem.message == "weather has columns with equal names: temp, Temp."

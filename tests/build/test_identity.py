@@ -64,7 +64,19 @@ def test_code_is_every_python_file_that_is_not_hidden(make_product: MakeProduct)
     for name in ("models/shared.py", "data/not.py", ".git/not.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("")
-    assert code_files(folder) == ["models/by_origin.py", "models/shared.py"]
+    assert code_files(load_bundle(folder)) == {"models/by_origin.py", "models/shared.py"}
+
+
+@pytest.mark.parametrize("file", ["data/model.py", ".hidden/model.py"])
+def test_a_models_own_file_is_code_wherever_it_lies(make_product: MakeProduct, file: str) -> None:
+    """An edited model would be served with the rows of the old one."""
+    folder = make_product(edit={"models/by_origin.py": file})
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(CODE)
+    snapshot, bundle = ids(folder)
+    (folder / file).write_text(CODE.replace("origin", "carrier", 1))
+    assert ids(folder)[0] != snapshot
+    assert ids(folder)[1] != bundle
 
 
 def test_a_generation_is_its_content() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flightmesh.build.models import Making, make_model, reads_of, recipe
+from flightmesh.build.models import Making, load, make_model, reads_of, recipe
 from flightmesh.config import Limits
 from flightmesh.engine.polars import PolarsBounds
 from flightmesh.engine.workshop import Bounds, Workshop
@@ -127,6 +127,25 @@ def test_models_that_cannot_be_are_refused_by_name(tmp_path: Path, model: dict[s
         build(product({"m": model}, "m"), tmp_path, "m")
     assert caught.value.message.startswith("Model m: ")
     assert message in caught.value.message
+
+
+def test_low_code_that_fails_has_no_place_in_sql_that_nobody_wrote(tmp_path: Path) -> None:
+    """The operator would look in product.yaml for a line of generated SQL."""
+    with pytest.raises(FlightmeshError) as caught:
+        build(product({"m": {"from": "raw", "derive": {"x": "nn + 1"}}}, "m"), tmp_path, "m")
+    assert caught.value.message == (
+        'Model m: Referenced column "nn" not found in FROM clause. `flightmesh check` says where.'
+    )
+
+
+@pytest.mark.parametrize("names", [["region", "Region"], ["region", "region"]])
+def test_columns_of_equal_names_are_refused(names: list[str]) -> None:
+    """The second would silently become another name, and readers take the wrong one."""
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=names)
+    with Workshop(Bounds()) as shop, pytest.raises(FlightmeshError) as caught:
+        load(shop, ("raw",), table.to_reader())
+    assert caught.value.code is ErrorCode.INVALID
+    assert caught.value.message == f"raw has columns with equal names: {', '.join(names)}."
 
 
 def test_a_failing_lookup_keeps_keys_out_of_the_message(tmp_path: Path) -> None:

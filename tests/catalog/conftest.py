@@ -59,7 +59,11 @@ def make_snapshot(state: Path) -> MakeProductSnapshot:
         record = SnapshotRecord(
             name,
             snapshot_id,
-            (PortRecord("p", "p", 3, (DataColumn("z", "VARCHAR"), DataColumn("a", "BIGINT")), "p.parquet", {"z": 1, "a": 0}),),
+            (
+                PortRecord(
+                    "p", "p", 3, (DataColumn("z", "VARCHAR"), DataColumn("a", "BIGINT")), "p.parquet", {"z": 1, "a": 0}
+                ),
+            ),
             tuple(FileRecord(file, len(content), "0" * 64) for file, content in files.items()),
             {"s": "f" * 64},
             "c" * 32,

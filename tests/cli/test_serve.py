@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_json_is_one_line_when_ready(tmp_path: Path) -> None:
 
 
 def test_people_are_shown_what_is_served_and_how_to_connect(tmp_path: Path) -> None:
-    """Every line is meant to be copied: it must hold the true address and a table that is there."""
+    """Every line is meant to be copied: it must hold the true address and a table that the reader may read."""
     with served(tmp_path, "--products", TRIALS) as process:
         banner = banner_of(process)
         code, _, errors = stopped(process, signal.SIGINT)
@@ -92,11 +93,11 @@ def test_people_are_shown_what_is_served_and_how_to_connect(tmp_path: Path) -> N
     address = banner.splitlines()[0].split()[2].removeprefix("grpc://")
     assert "  clinical.trials: patients, arms\n" in banner
     assert "Callers without credentials are let in as anonymous." in banner
-    assert f"flightmesh.connect('grpc://{address}').table('clinical.trials.patients').polars()" in banner
+    assert f"flightmesh.connect('grpc://{address}').table('clinical.trials.arms').polars()" in banner
     assert f"jdbc:arrow-flight-sql://{address}/?useEncryption=false" in banner
     assert f"dbapi.connect('grpc://{address}', autocommit=True)" in banner
     assert f"flight.connect('grpc://{address}')" in banner
-    assert f"flightmesh query 'SELECT count(*) FROM clinical.trials.patients' --uri grpc://{address}" in banner
+    assert f"flightmesh query 'SELECT count(*) FROM clinical.trials.arms' --uri grpc://{address}" in banner
     assert "clinical.trials: loading actg175\n" in errors
 
 
@@ -135,6 +136,114 @@ def test_a_broken_product_is_shown_beside_the_others(tmp_path: Path) -> None:
     assert "  aviation.flights: unavailable: " in banner
 
 
+def test_a_folder_that_is_left_out_is_told_in_json_too(tmp_path: Path) -> None:
+    """The container's command prints nothing but this line and the log: a product that vanished would be a riddle."""
+    (tmp_path / "nameless").mkdir()
+    (tmp_path / "nameless" / "product.yaml").write_text("title: Nameless\n")
+    with served(tmp_path, "--json", "--products", TRIALS, "nameless") as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        record = json.loads((tmp_path / "state" / "server.json").read_text())
+        _, _, errors = stopped(process)
+    assert list(ready["unavailable"]) == ["nameless"]
+    assert record["unavailable"] == ready["unavailable"]
+    logged = [line["message"] for line in map(json.loads, errors.splitlines()) if line["level"] == "warning"]
+    assert any("nameless is left out: product.yaml:1:1: " in message for message in logged)
+
+
+def test_without_a_public_table_every_line_has_a_place_for_the_token(tmp_path: Path) -> None:
+    """A reader who copies a line that is refused takes the server for broken."""
+    folder = tmp_path / "trials"
+    shutil.copytree(TRIALS, folder)
+    manifest = folder / "product.yaml"
+    manifest.write_text(manifest.read_text().replace("anonymous", "role:analyst"))
+    with served(tmp_path, "--products", folder) as process:
+        banner = banner_of(process)
+        stopped(process)
+    ways = [line for line in banner.splitlines() if "grpc://" in line or "jdbc:" in line][1:]
+    assert len(ways) == 5
+    assert all("TOKEN" in line for line in ways)
+    assert "TOKEN stands for an API token" in banner
+
+
+def test_without_a_table_none_is_shown(tmp_path: Path) -> None:
+    """domain.product.port looks like a table and is none."""
+    (tmp_path / "product.yaml").write_text("product: a.b\n")
+    with served(tmp_path, "--products", tmp_path) as process:
+        banner = banner_of(process)
+        stopped(process)
+    assert "  a.b: unavailable: " in banner
+    assert ".table(" not in banner
+    assert "SELECT" not in banner
+    assert "jdbc:arrow-flight-sql://" in banner
+
+
+SLOW_MANIFEST = """\
+flightmesh: v1
+product: lab.slow
+version: 1.0.0
+title: A model that may hang
+owner: {team: tests}
+sources:
+  raw: {type: csv, path: raw.csv}
+models:
+  slow: {python: models/slow.py:build, inputs: [raw]}
+ports:
+  slow: {model: slow, contract: slow.odcs.yaml}
+policies: []
+"""
+SLOW_CONTRACT = """\
+apiVersion: v3.1.0
+kind: DataContract
+id: slow
+version: 1.0.0
+status: active
+schema:
+  - name: slow
+    physicalType: table
+    properties:
+      - {name: n, logicalType: integer, physicalType: BIGINT}
+"""
+HANGING = "import time\nfrom pathlib import Path\n\ndef build(raw):\n    Path({!r}).touch()\n    time.sleep(300)\n"
+
+
+def slow_product(folder: Path) -> Path:
+    """A product of one Polars model, which does its work at once."""
+    (folder / "models").mkdir(parents=True)
+    (folder / "product.yaml").write_text(SLOW_MANIFEST)
+    (folder / "slow.odcs.yaml").write_text(SLOW_CONTRACT)
+    (folder / "raw.csv").write_text("n\n1\n")
+    (folder / "models" / "slow.py").write_text("def build(raw):\n    return raw\n")
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("is_reload", [False, True])
+def test_a_model_that_hangs_does_not_keep_the_server_from_stopping(
+    tmp_path: Path, number: int, is_reload: bool
+) -> None:
+    """Ctrl-C would do nothing for minutes, a supervisor would kill; and half a build must not be published."""
+    folder, mark = slow_product(tmp_path / "slow"), tmp_path / "mark"
+    model, hanging = folder / "models" / "slow.py", HANGING.format(str(mark))
+    if not is_reload:
+        model.write_text(hanging)
+    with served(tmp_path, "--json", "--products", folder) as process:
+        if is_reload:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["unavailable"] == {}
+            model.write_text(hanging)
+            process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while not mark.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        began = time.monotonic()
+        code, out, errors = stopped(process, number)
+    assert time.monotonic() - began < 8
+    assert (code, out, "Traceback" in errors) == (0, "", False)
+    assert len(list((tmp_path / "state" / "generations").glob("*.json"))) == is_reload
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
@@ -151,6 +260,7 @@ def test_a_start_that_cannot_be_is_explained(tmp_path: Path, arguments: list[str
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (code, False)
     assert error in errors
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_port_that_is_taken_is_explained(tmp_path: Path) -> None:
@@ -179,6 +289,17 @@ def test_reload_serves_what_changed(start: Start, tmp_path: Path, flightmesh: Ca
         assert "clinical.trials" in done.out
         with connect(running.uri) as client:
             assert client.table("clinical.trials.arms").count() == 4
+
+
+def test_reload_with_a_broken_product_is_1(start: Start, tmp_path: Path, flightmesh: Callable[..., Done]) -> None:
+    """A deployment script would report success while nobody can read the product."""
+    folder = tmp_path / "trials"
+    shutil.copytree(TRIALS, folder)
+    with start(products=[folder]) as running:
+        (folder / "product.yaml").write_text("product: clinical.trials\n")
+        done = flightmesh("reload", "--state", running.state)
+        assert done.code == 1
+        assert "; clinical.trials is unavailable: The product has " in done.out
 
 
 def test_reload_without_a_server_is_3(tmp_path: Path, flightmesh: Callable[..., Done]) -> None:

@@ -66,6 +66,26 @@ def on_a_terminal(code: str, **env: str) -> bytes:
     return written
 
 
+LOG = """
+import logging
+from flightmesh.cli.terminal import progress
+from flightmesh.telemetry import configure_logging
+configure_logging(json=False, level="INFO")
+with progress(shown=True) as tell:
+    tell("loading")
+    logging.getLogger("flightmesh").warning("broken [a]")
+    tell("loading more")
+logging.getLogger("flightmesh").warning("later")
+"""
+
+
+def test_what_is_logged_beside_progress_stays() -> None:
+    """The moving line would be drawn over the reason why a product is not served."""
+    written = on_a_terminal(LOG)
+    assert b"flightmesh: broken [a]\r\n" in written
+    assert b"flightmesh: later\r\n" in written
+
+
 ERROR = """
 from flightmesh.cli.terminal import print_error, progress
 from flightmesh.errors import ErrorCode, FlightmeshError

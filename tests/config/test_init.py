@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.config import Config, check_listener, is_loopback, load_accounts, read_accounts, signing_key
 from flightmesh.errors import ErrorCode, FlightmeshError

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.engine.diagnosis import binding_error, caret, runtime_error
 from flightmesh.errors import ErrorCode

@@ -56,6 +56,13 @@ def _read(engine: DuckDBEngine, plan: Plan) -> pa.Table:
         execution.close()
 
 
+def _open(engine: DuckDBEngine, spec: InstanceSpec) -> None:
+    """Opens the instance as a first statement does, and leaves it idle."""
+    execution = engine.execute(_plan("SELECT 1 AS a", spec))
+    execution.start().read_all()
+    execution.close()
+
+
 def test_rows_through_a_view(engine: DuckDBEngine, data: Path) -> None:
     """A plan reads the public view over the attached file, with its parameters, in batches of the size asked for."""
     spec = _spec("a", data)
@@ -111,7 +118,7 @@ def test_a_retired_instance_lives_until_its_last_execution_ends(engine: DuckDBEn
 
 def test_retiring_an_idle_instance_closes_it(engine: DuckDBEngine, data: Path) -> None:
     """Files of an old generation can be removed at once when nobody reads them."""
-    engine.warm(_spec("a", data))
+    _open(engine, _spec("a", data))
     assert str(data) in _open_files()
     engine.retire(["a"])
     assert str(data) not in _open_files()
@@ -120,7 +127,7 @@ def test_retiring_an_idle_instance_closes_it(engine: DuckDBEngine, data: Path) -
 
 def test_closing_the_engine_closes_what_is_idle(engine: DuckDBEngine, data: Path) -> None:
     """Nothing stays open behind a server that stops."""
-    engine.warm(_spec("a", data))
+    _open(engine, _spec("a", data))
     engine.close()
     assert str(data) not in _open_files()
 
@@ -129,10 +136,10 @@ def test_instances_are_bounded_and_the_oldest_idle_goes(engine: DuckDBEngine) ->
     """One instance per role set could be many: beyond the bound the one unused for longest is closed, never a used."""
     held = engine.execute(_plan("SELECT 1 AS a", InstanceSpec("held", (), ())))
     for key in ("b", "c", "d", "e"):
-        engine.warm(InstanceSpec(key, (), ()))
+        _open(engine, InstanceSpec(key, (), ()))
     assert list(engine._instances) == ["held", "d", "e"]
-    engine.warm(InstanceSpec("d", (), ()))
-    engine.warm(InstanceSpec("f", (), ()))
+    _open(engine, InstanceSpec("d", (), ()))
+    _open(engine, InstanceSpec("f", (), ()))
     assert list(engine._instances) == ["held", "d", "f"]
     assert held.start().read_all().to_pylist() == [{"a": 1}]
     held.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flightmesh.engine.polars import PolarsBounds, PolarsModel, polars_rows, polars_schema
+from flightmesh.engine.polars import PolarsBounds, PolarsModel, _work, polars_rows, polars_schema
 from flightmesh.errors import ErrorCode, FlightmeshError
 
 INPUT = pa.table({"key": ["a", "b", "a"], "n": pa.array([1, 2, None], pa.int8())})
@@ -108,6 +109,7 @@ def test_errors_of_the_query_are_the_authors_too(folder: Path) -> None:
         ("def build(): return pl.DataFrame()\n", "Model m: TypeError at models/m.py."),
         ("import os\ndef build(f): os._exit(3)\n", "Model m: its worker ended without an answer (status 3)."),
         ("import sys\ndef build(f): sys.exit('bye')\n", "Model m: SystemExit at models/m.py:3."),
+        ("def build(f): raise BaseException('panic')\n", "Model m: BaseException at models/m.py:2."),
     ],
 )
 def test_whatever_goes_wrong_is_one_sentence(folder: Path, code: str, message: str) -> None:
@@ -129,6 +131,24 @@ def test_a_model_that_does_not_end_is_ended_with_all_it_started(folder: Path, tm
     assert time.monotonic() - began < 10
     time.sleep(3)
     assert not (tmp_path / "alive").exists()
+
+
+def test_a_worker_that_did_its_work_ends_well(folder: Path) -> None:
+    """Each model would leave a crash report of the operating system behind."""
+    made, exchange = model(folder, "def build(): return pl.DataFrame({'a': [1]})\n"), folder.parent / "scratch"
+    job = {"mode": "rows", "folder": str(folder), "file": made.file, "function": made.function, "inputs": []}
+    (exchange / "job.json").write_text(json.dumps(job))
+    assert _work(made, exchange, BOUNDS) == 0
+    assert json.loads((exchange / "answer.json").read_text()) == {"ok": True}
+
+
+def test_a_run_ends_soon_after_it_is_stopped(folder: Path) -> None:
+    """The operator's Ctrl-C would wait for the slowest model."""
+    began = time.monotonic()
+    bounds = PolarsBounds(seconds=60, threads=1, stopped=lambda: time.monotonic() - began > 1)
+    error = failure(folder, "import time\ndef build(f): time.sleep(60)\n", bounds=bounds)
+    assert (error.code, error.message) == (ErrorCode.CANCELLED, "The build was stopped.")
+    assert time.monotonic() - began < 10
 
 
 def test_the_worker_sees_no_secret_of_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

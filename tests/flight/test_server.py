@@ -75,11 +75,13 @@ def test_a_broken_upload_is_the_clients_mistake(uploads: fl.FlightClient) -> Non
 
 @pytest.mark.client
 def test_an_upload_is_bounded(uploads: fl.FlightClient) -> None:
-    """The bound holds over all batches together."""
-    large = pa.record_batch({"a": ["x" * 4_000]})
+    """The bound holds over all batches together, and for batches that hold nothing."""
+    large, empty = pa.record_batch({"a": ["x" * 3_500]}), pa.record_batch({"a": pa.array([], pa.string())})
     assert len(_upload(uploads, large.schema, large, large)["rows"]) == 2
-    told = _upload(uploads, large.schema, large, large, large)
-    assert told == {"code": "invalid", "text": "The parameters have over 10000 bytes."}
+    for batches in ([large] * 3, [empty] * 20):
+        told = _upload(uploads, large.schema, *batches)
+        assert told["code"] == "invalid"
+        assert "10000 bytes of parameters were sent" in told["text"]
 
 
 def test_tickets_are_messages_or_never_were_ours() -> None:

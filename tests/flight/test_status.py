@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.status import (

@@ -12,12 +12,10 @@ from typing import Any, get_args
 import pytest
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.flightsql import codec
-from flightmesh.flightsql import messages as m
+from flightmesh.flightsql import codec, messages as m
 
 # Written from the standard, in its words: name, number and type of every field. The codec's table is not used here.
 REFERENCE = """

@@ -6,8 +6,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flightsql.codec import pack, unpack

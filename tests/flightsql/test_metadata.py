@@ -7,11 +7,9 @@ from functools import cache
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from flightmesh.flightsql import messages as m
-from flightmesh.flightsql import metadata as md
+from flightmesh.flightsql import messages as m, metadata as md
 from flightmesh.names import TableName
 
 ID = pa.field("id", pa.int64(), nullable=False)

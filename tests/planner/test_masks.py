@@ -17,6 +17,7 @@ from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot
 from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import ProductName, quote
+from flightmesh.planner import masks
 from flightmesh.planner.masks import Reader, Visible, filter_probe, mask_expression, product_key, visible
 from flightmesh.product.contract import ContractColumn, DataContract
 from flightmesh.product.model import DataProduct
@@ -292,3 +293,35 @@ def test_a_filter_that_is_more_than_one_expression_is_refused(predicate: str) ->
     with pytest.raises(FlightmeshError) as caught:
         filter_probe(predicate, "port", limits=Limits())
     assert caught.value.code is ErrorCode.INVALID
+
+
+@pytest.mark.parametrize(
+    ("predicate", "attributes", "rows"),
+    [
+        ("n >= 0-:user.depth AND n < 3", {"depth": -2}, [2]),
+        ("n = :user.depth", {"depth": -2}, []),
+        ("n IN (:user.ns)", {"ns": (1, 2)}, [1, 2]),
+        ("n IN (7, :user.ns)", {"ns": (1, 2)}, [1, 2]),
+        ("n = :user.ns", {"ns": (1, 2)}, []),
+        ("n = :user.missing OR n = 1", {}, []),
+        ("n IN (:user.ns)", {"ns": ()}, []),
+    ],
+)
+def test_attributes_stay_values_wherever_they_stand(
+    predicate: str, attributes: dict[str, int | tuple[int, ...]], rows: list[int]
+) -> None:
+    """A negative number after a minus once turned the rest of the filter into a comment, and showed every row."""
+    text = masks._with_attributes(predicate, attributes)
+    with duckdb.connect() as connection:
+        shown = connection.sql(f"SELECT n FROM range(5) t(n) WHERE (\n{text}\n) ORDER BY n").fetchall()
+    assert [n for (n,) in shown] == rows
+
+
+@pytest.mark.parametrize(("value", "band"), [(-128, None), (-100, -100), (127, 100), (0, 0), (None, None)])
+def test_a_band_wider_than_the_type_breaks_no_row(value: int | None, band: int | None) -> None:
+    """A width of 100 overflowed in a TINYINT column: every read of the port failed."""
+    column = DataColumn("x", "TINYINT")
+    expression = mask_expression(column, Mask("x", "band", 100), b"k" * 32)
+    with duckdb.connect() as connection:
+        found = connection.sql(f"SELECT {expression} FROM (SELECT CAST($1 AS TINYINT) AS x)", params=[value]).fetchall()
+    assert found == [(band,)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from flightmesh.product.document import BYTES_MAX, parse, read
 from flightmesh.product.manifest import MANIFEST, load_bundle
@@ -38,6 +37,14 @@ def test_places_of_keys_values_and_what_is_missing() -> None:
     assert [(mark.line, mark.column) for mark in marks] == [(4, 6), (4, 3), (5, 3)]
     assert document.mark(["b", 1, "e"]) == document.mark(["b", 1], key=True)
     assert document.find(["b", 7]) is None
+
+
+def test_the_marks_of_a_part_are_all_places_in_it() -> None:
+    """A mistake inside of a model would not be known to be the model's, and be told again."""
+    document, _ = parse(b"a: 1\nb:\n  x:\n  - c: y\nd: 2\n", "f")
+    assert document is not None
+    assert {(mark.line, mark.column) for mark in document.marks(["b"])} == {(2, 1), (3, 3), (4, 3), (4, 5), (4, 8)}
+    assert document.marks(["no", "such"]) == frozenset()
 
 
 def test_an_alias_is_the_value_of_its_anchor() -> None:

@@ -92,7 +92,7 @@ def test_a_user_is_not_overwritten_by_accident(file: Path) -> None:
         stream.write("[users.bob.attributes]\nsite = 3\n")
     token = create_token(file, "bob", None)
     before = file.read_bytes()
-    assert "Remove the user first" in str(refusal(ErrorCode.INVALID, add_user, file, "bob", ["b"], "new").hint)
+    assert "--replace" in str(refusal(ErrorCode.INVALID, add_user, file, "bob", ["b"], "new").hint)
     assert file.read_bytes() == before
     add_user(file, "bob", ["b"], "new", replace=True)
     accounts = load_accounts(file)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from flightmesh.config import Accounts, ApiToken, Limits, User
 from flightmesh.errors import ErrorCode, FlightmeshError

@@ -10,7 +10,7 @@ import pytest
 from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.service.control import Control
-from flightmesh.service.node import Node, record_of
+from flightmesh.service.node import Loaded, Node, record_of
 
 if TYPE_CHECKING:
     from tests.service.conftest import Bench
@@ -23,6 +23,7 @@ class _Node:
         self.bench = bench
         self.forgotten: list[set[str]] = []
         self.failure: FlightmeshError | None = None
+        self.left_out: dict[str, str] = {}
         self.control = Control(bench.store.state)
         self.node = Node(
             store=bench.store,
@@ -30,14 +31,14 @@ class _Node:
             load=self._load,
             forget=lambda surfaces: self.forgotten.append(set(surfaces)),
             control=self.control,
-            record=record_of(bench.generations.current, pid=1, uri="grpc://127.0.0.1:1"),
+            record=record_of(Loaded(bench.generations.current, {}), pid=1, uri="grpc://127.0.0.1:1"),
         )
         self.node.start()
 
-    def _load(self, previous: Snapshot | None) -> Snapshot:
+    def _load(self, previous: Snapshot | None) -> Loaded:
         if self.failure is not None:
             raise self.failure
-        return self.bench.load(previous)
+        return Loaded(self.bench.load(previous), self.left_out)
 
 
 @pytest.fixture
@@ -101,6 +102,17 @@ def test_a_product_that_fails_alone_is_named_with_its_reason(node: _Node) -> Non
     node.bench.write(7)
     node.node.reload()
     assert dict(node.control.read().unavailable) == {}
+
+
+def test_a_folder_without_a_name_is_told_of(node: _Node) -> None:
+    """A manifest that lost its ``product:`` line would vanish from the server without a word."""
+    node.left_out = {"folder": "It has no name."}
+    node.node.reload()
+    assert node.control.read().unavailable == {"folder": "It has no name."}
+    node.failure = FlightmeshError(ErrorCode.INVALID, "The folder is gone.")
+    node.node.reload()
+    record = node.control.read()
+    assert (record.loads, record.products, record.unavailable) == (3, ("lab.readings",), {"folder": "It has no name."})
 
 
 def test_sweeping_takes_away_what_nobody_can_read(node: _Node) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from flightmesh.errors import FlightmeshError
+from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.product.model import Source
 from flightmesh.sources import csv
 from flightmesh.sources.base import SourceTable
@@ -40,6 +40,18 @@ def test_types_come_from_the_whole_file(tmp_path: Path) -> None:
     found = read(table(tmp_path, f"a,b,c,d\n{lines}\n0.5,x,7,2013-01-01\n"))
     assert found.schema.types == [pa.float64(), pa.string(), pa.int64(), pa.date32()]
     assert found.slice(50_000).to_pylist() == [{"a": 0.5, "b": "x", "c": 7, "d": dt.date(2013, 1, 1)}]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_header_that_is_not_utf_8_is_refused(tmp_path: Path, encoding: str) -> None:
+    """A file saved by a spreadsheet would end ``check`` in a traceback."""
+    with pytest.raises(FlightmeshError) as caught:
+        table(tmp_path, "größe,b\n1,2\n".encode(encoding)).schema()
+    assert (caught.value.code, caught.value.message) == (
+        ErrorCode.INVALID,
+        "Source w: the header of w.csv is not UTF-8.",
+    )
+    assert caught.value.hint == "Save it as UTF-8."
 
 
 def test_times_with_an_offset_are_in_utc(tmp_path: Path) -> None:

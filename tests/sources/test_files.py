@@ -9,7 +9,7 @@ import pytest
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.product.model import Source
-from flightmesh.sources.files import File, find_file, find_files, fingerprint, stamp
+from flightmesh.sources.files import File, find_file, fingerprint, stamp
 
 
 def spec(path: str | None) -> Source:
@@ -22,13 +22,6 @@ def write(folder: Path, *names: str) -> None:
         (folder / name).write_text(name)
 
 
-def test_a_pattern_names_files_in_order_of_name(tmp_path: Path) -> None:
-    """Rows of a source in several files would come in the file system's order, different on each machine."""
-    write(tmp_path, "data/b.csv", "data/a.csv", "data/deep/c.csv", "data/d.txt")
-    assert [file.name for file in find_files(tmp_path, "s", spec("data/*.csv"))] == ["data/a.csv", "data/b.csv"]
-    assert len(find_files(tmp_path, "s", spec("data/**/*.csv"))) == 3
-
-
 def test_a_file_with_brackets_in_its_name_is_meant_as_it_stands(tmp_path: Path) -> None:
     """``sales[2024].csv`` would be read as a pattern and not be found."""
     write(tmp_path, "sales[2024].csv")
@@ -39,24 +32,19 @@ def test_a_file_with_brackets_in_its_name_is_meant_as_it_stands(tmp_path: Path) 
 def test_paths_out_of_the_folder_are_refused(tmp_path: Path, path: str) -> None:
     """A product could publish files of the machine that serves it."""
     with pytest.raises(FlightmeshError) as caught:
-        find_files(tmp_path, "s", spec(path))
+        find_file(tmp_path, "s", spec(path))
     assert caught.value.code is ErrorCode.INVALID
 
 
-@pytest.mark.parametrize(("path", "code"), [("none.csv", ErrorCode.UNAVAILABLE), (None, ErrorCode.INVALID)])
+@pytest.mark.parametrize(
+    ("path", "code"), [("none.csv", ErrorCode.UNAVAILABLE), ("*.csv", ErrorCode.UNAVAILABLE), (None, ErrorCode.INVALID)]
+)
 def test_a_missing_file_is_named_as_the_author_wrote_it(tmp_path: Path, path: str | None, code: ErrorCode) -> None:
     """An error would show where the product lies on the machine."""
     with pytest.raises(FlightmeshError) as caught:
-        find_files(tmp_path, "s", spec(path))
+        find_file(tmp_path, "s", spec(path))
     assert caught.value.code is code
     assert str(tmp_path) not in str(caught.value)
-
-
-def test_one_file_means_one(tmp_path: Path) -> None:
-    """A pattern for a source that reads one file would silently drop the others."""
-    write(tmp_path, "a.csv", "b.csv")
-    with pytest.raises(FlightmeshError, match="names 2 files"):
-        find_file(tmp_path, "s", spec("*.csv"))
 
 
 def test_the_fingerprint_follows_content_and_nothing_else(tmp_path: Path) -> None:
@@ -73,7 +61,7 @@ def test_the_fingerprint_follows_content_and_nothing_else(tmp_path: Path) -> Non
 def test_the_fingerprint_of_several_files_depends_on_their_order(tmp_path: Path) -> None:
     """Rows that changed places between files would pass for the same data."""
     write(tmp_path, "a.csv", "b.csv")
-    a, b = find_files(tmp_path, "s", spec("*.csv"))
+    a, b = [find_file(tmp_path, "s", spec(name)) for name in ("a.csv", "b.csv")]
     assert fingerprint("s", (a, b)) != fingerprint("s", (b, a))
 
 

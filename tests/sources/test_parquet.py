@@ -35,21 +35,6 @@ def test_values_and_types_arrive_as_they_are(tmp_path: Path) -> None:
     assert found.read().read_all() == FLIGHTS
 
 
-def test_files_of_a_pattern_follow_each_other(tmp_path: Path) -> None:
-    """Rows of a source in parts would be mixed, and "the first row of each key" would mean nothing."""
-    for part in range(3):
-        pq.write_table(pa.table({"n": range(part * 100_000, (part + 1) * 100_000)}), tmp_path / f"p{part}.parquet")
-    assert table(tmp_path, "*.parquet").read().read_all()["n"].to_pylist() == list(range(300_000))
-
-
-def test_files_of_different_columns_are_refused_by_name(tmp_path: Path) -> None:
-    """Columns of a later file would be lost or filled with NULL without a word."""
-    pq.write_table(pa.table({"n": [1]}), tmp_path / "a.parquet")
-    pq.write_table(pa.table({"n": ["x"]}), tmp_path / "b.parquet")
-    with pytest.raises(FlightmeshError, match=r"columns of b\.parquet differ"):
-        table(tmp_path, "*.parquet").schema()
-
-
 def test_a_file_that_is_not_parquet_is_named_without_its_path(tmp_path: Path) -> None:
     """The library's own error shows the machine's path."""
     (tmp_path / "f.parquet").write_bytes(b"no")

@@ -69,7 +69,7 @@ def test_the_caps_hold_at_their_edges() -> None:
     assert parse("SELECT 1", bytes_max=8, depth_max=0)
     assert _refusal("SELECT 1", bytes_max=7) == "The statement has 8 bytes; 7 are allowed. Bind data as parameters."
     assert parse("SELECT ((1))", bytes_max=99, depth_max=2)
-    assert _refusal("SELECT ((1))", depth_max=1) == "The statement nests more than 1 brackets. Flatten it."
+    assert _refusal("SELECT ((1))", depth_max=1) == "The statement nests more than 1 brackets or signs. Flatten it."
     assert "bytes" in _refusal("SELECT 'é'", bytes_max=10)
 
 

@@ -301,7 +301,7 @@ def test_nanoseconds_with_zone_are_refused_when_the_engine_would_cut_them(bind: 
 
 def test_too_many_rows_of_parameters_are_refused(bind: Bind) -> None:
     """One bind is a bounded number of executions."""
-    with pytest.raises(dbapi.ProgrammingError, match="10001 rows of parameters were bound; 10000 are allowed"):
+    with pytest.raises(dbapi.ProgrammingError, match="More than 10000 rows"):
         bind("SELECT ? AS v", pa.array(range(10_001)))
 
 
@@ -321,7 +321,7 @@ def test_large_parameters(bind: Bind, size: int) -> None:
 
 def test_an_upload_over_the_bound_is_refused(bind: Bind) -> None:
     """A client cannot fill the node's memory with parameters."""
-    with pytest.raises(dbapi.ProgrammingError, match="parameters have over 16777216 bytes"):
+    with pytest.raises(dbapi.ProgrammingError, match="16777216 bytes of parameters were sent"):
         bind("SELECT ? AS v", pa.chunked_array([["x" * 1_000_000]] * 17))
 
 
