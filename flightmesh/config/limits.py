@@ -27,7 +27,9 @@ class Limits:
 
     batch_rows_max: Annotated[int, "Most rows of a batch sent to a client."] = 65_536
     batch_bytes_max: Annotated[int, "Most bytes of data in a batch sent to a client."] = 4_000_000
-    wire_bytes_max: Annotated[int, "Largest message on the wire; many stock clients refuse more."] = 4_194_304
+    wire_bytes_max: Annotated[int, "Largest message stock clients take; limits.batch_bytes_max stays below."] = (
+        4_194_304
+    )
 
     ticket_ttl_s: Annotated[int, "How long a ticket can be redeemed."] = 900
     prepared_ttl_s: Annotated[int, "How long a prepared statement can be executed."] = 86_400
