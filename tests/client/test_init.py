@@ -150,7 +150,8 @@ def test_values_of_every_type_come_back_in_duckdb(client: Client) -> None:
     """The relation must be usable from the connection that was given."""
     with duckdb.connect() as connection:
         relation = all_values(client).duckdb(connection)
-        assert relation.fetchall() == [tuple(value for value, _ in VALUES.values())]
+        # By Arrow: DuckDB's own Python values of instants need pytz, which nobody else here does.
+        assert relation.to_arrow_table().to_pylist() == all_values(client).arrow().to_pylist()
         client.table("clinical.trials.arms").duckdb(connection).create_view("arms")
         assert connection.sql("SELECT sum(patients) FROM arms").fetchall() == [(2139,)]
 
