@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -90,6 +92,45 @@ class ServedBy:
         return adbc.connect(self.uri, db_kwargs=options, autocommit=True)
 
 
+# What no client of any test may be sent, whatever it asked for: the server's own files, names and words of its inside.
+CANARIES = re.compile(
+    r"Traceback|File \"|data_[0-9a-f]{16}| object at 0x|pytest-of-|"
+    r"\b(?:Binder|Catalog|Parser|Conversion|Constraint|Invalid Input|IO|Not implemented) Error: |"
+    + re.escape(str(ROOT))
+)
+_SENT = re.compile(r"\.refused: (?P<text>.*)")
+
+
+def canaries(told: str) -> list[str]:
+    """The texts among log messages that were sent to a client and should not have been."""
+    sent = (match["text"] for match in _SENT.finditer(told))
+    return [text for text in sent if CANARIES.search(text)]
+
+
+class _Listening(logging.Handler):
+    """Hears what servers in this process send."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard += canaries(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def no_canary_escapes() -> Iterator[None]:
+    """Fails the test in which a server of this process told a client what none may know."""
+    logger, listening = logging.getLogger("flightmesh.flight.status"), _Listening()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(listening)
+    yield
+    logger.removeHandler(listening)
+    logger.setLevel(before)
+    assert listening.heard == []
+
+
 @contextmanager
 def serving(
     folder: Path, *, products: Sequence[Path] = (ROOT / "products",), toml: str = "", state: Path | None = None
@@ -127,6 +168,10 @@ def serving(
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+    escaped = canaries(
+        "\n".join(json.loads(line)["message"] for line in log.read_text().splitlines() if line[:1] + line[-1:] == "{}")
+    )
+    assert escaped == []
 
 
 @pytest.fixture(scope="session")

@@ -77,12 +77,14 @@ def outward(error: Exception, where: str) -> Exception:
     expected = error if isinstance(error, FlightmeshError) else None
     code = expected.code if expected else ErrorCode.INTERNAL
     count(f"errors.{code.value}")
+    text = str(expected) if expected else "The server failed. Its log has the details."
+    sent = _line(f"{code.value}: {text}", identity)
     if expected is None or code is ErrorCode.INTERNAL:
         log.error("%s.failed", where, exc_info=error, extra=facts(id=identity, code=code.value))
     else:
-        log.info("%s.refused: %s", where, expected.message, extra=facts(id=identity, code=code.value))
-    text = str(expected) if expected else "The server failed. Its log has the details."
-    return EXCEPTIONS[code](_line(f"{code.value}: {text}", identity))
+        # As it is sent, so that the log shows what clients were told.
+        log.info("%s.refused: %s", where, sent, extra=facts(id=identity, code=code.value))
+    return EXCEPTIONS[code](sent)
 
 
 def for_get_schema(failure: Exception) -> Exception:
