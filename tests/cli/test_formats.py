@@ -52,7 +52,7 @@ def reader(table: pa.Table, rows: int = 1_000) -> pa.RecordBatchReader:
 def shown(table: pa.Table, width: int | None = None, **options: bool) -> tuple[str, bool]:
     """The printed table, and whether it was whole."""
     text = io.StringIO()
-    is_whole = print_table(reader(table), Console(file=text, width=width, color_system=None, **options))  # type: ignore[arg-type]
+    is_whole = print_table(reader(table), Console(file=text, width=width, color_system=None, **options))  # type: ignore[arg-type] # options are rich's own
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()), is_whole
 
 
