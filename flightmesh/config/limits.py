@@ -54,7 +54,7 @@ class Limits:
     )
     twins_max: Annotated[int, "Binders kept open, one per generation and role set."] = 64
     bind_wait_s: Annotated[float, "How long a statement waits while another of its role set is being bound."] = 10.0
-    plan_cache_bytes_max: Annotated[int, "Longest statement whose plan is kept for reuse, in bytes."] = 16_384
+    plan_cache_characters_max: Annotated[int, "Longest statement whose plan is kept for reuse."] = 16_384
     plan_cache_entries_max: Annotated[int, "Plans kept for reuse."] = 2_048
     surface_cache_entries_max: Annotated[int, "Surfaces (what one role set may see) kept for reuse."] = 256
     model_timeout_s: Annotated[float, "How long a Python model of a product may run when it is built."] = 300.0

@@ -141,9 +141,6 @@ SQL_INFO_SCHEMA: pa.Schema = pa.schema(
     ]
 )
 
-STANDARD_ID_MAX = 576
-"""The JDBC driver fails on higher ids unless it asked for them by number."""
-
 
 def _children(*pairs: tuple[Child, Iterable[int]]) -> Mapping[int, Child]:
     return MappingProxyType({id_: child for child, ids in pairs for id_ in ids})

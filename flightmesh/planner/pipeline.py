@@ -74,13 +74,15 @@ class Planner:
         self._limits = limits
         self._binder_of = binder_of
         self._prepared: Cache[tuple[str, str, str | None, str | None], Prepared] = Cache(limits.plan_cache_entries_max)
-        self._typed: Cache[tuple[str, str, str | None, str | None, str], Typed] = Cache(limits.plan_cache_entries_max)
+        self._typed: Cache[tuple[str, str, tuple[str, ...], tuple[int, ...], str], Typed] = Cache(
+            limits.plan_cache_entries_max
+        )
 
     def prepare(
         self, surface: Surface, text: str, *, catalog: str | None = None, schema: str | None = None
     ) -> Prepared:
-        """The statement approved and bound; nothing is executed. Errors: those of the stages and of the binder."""
-        if len(text) > self._limits.plan_cache_bytes_max:  # Long texts are rarely sent twice, and would fill the cache.
+        """The statement approved and bound; no row is read. Errors: those of the stages and of the binder."""
+        if not self._is_kept(text):
             return self._prepare(surface, text, catalog, schema)
         key = (surface.id, text, catalog, schema)
         return self._prepared.get_or_make(key, lambda: self._prepare(surface, text, catalog, schema))
@@ -146,8 +148,13 @@ class Planner:
             schema = self._binder_of(surface).bind(sql, search_path=prepared.search_path).schema
             return Typed(prepared, sql, _known(schema), columns)
 
-        catalog, name = ",".join(prepared.search_path), ",".join(map(str, columns))
-        return self._typed.get_or_make((surface.id, statement.text, catalog, name, sql), make)
+        if not self._is_kept(sql):
+            return make()
+        return self._typed.get_or_make((surface.id, statement.text, prepared.search_path, columns, sql), make)
+
+    def _is_kept(self, text: str) -> bool:
+        """Whether a plan of this text is cached: long texts are rarely sent twice, and a few would fill the memory."""
+        return len(text) <= self._limits.plan_cache_characters_max
 
     def _check_same(self, statement: Statement, typed: str) -> None:
         """Reads the typed text as the approved one was read: it must consist of the same relations, all allowed.

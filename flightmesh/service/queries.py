@@ -1,7 +1,7 @@
 """Statements as the doors need them: describe, prepare, bind, issue tickets, execute.
 
-Preparing never executes. What a client holds between two calls is signed and complete; nothing is remembered here for
-correctness.
+Preparing reads no row; only constants are evaluated. What a client holds between two calls is signed and complete;
+nothing is remembered here for correctness.
 """
 
 from __future__ import annotations

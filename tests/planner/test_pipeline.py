@@ -241,3 +241,12 @@ def test_what_runs_has_passed_the_gate_itself(planner: Planner, shown: Surface) 
     for hostile in ("VARCHAR)), (stats(1", "VARCHAR)) FROM duckdb_views(), (SELECT (1", "VARCHAR)) FROM vault --"):
         with pytest.raises(FlightmeshError):
             planner._bind_typed(prepared, (0,), [hostile])
+
+
+def test_long_statements_are_planned_and_not_kept(planner: Planner, shown: Surface, binder: Counting) -> None:
+    """A few thousand texts of 200 kB, typed or not, would take the server's memory for one caller."""
+    text = f"SELECT ? AS n, '{'x' * Limits().plan_cache_characters_max}' AS filler"
+    bound = pa.schema([("1", pa.int64())])
+    for _ in range(2):
+        assert planner.typed(planner.prepare(shown, text), bound).schema.field("n").type == pa.int64()
+    assert (len(planner._prepared), len(planner._typed)) == (0, 0)
