@@ -19,7 +19,7 @@ from flightmesh.config.limits import BATCH_HEADROOM_BYTES, CEILINGS, ORDERED
 from flightmesh.errors import ErrorCode
 from flightmesh.flight.actions import ACTIONS
 from flightmesh.flight.status import EXCEPTIONS, TEXT_BYTES_MAX
-from flightmesh.product.reference import reference_markdown as product_reference
+from flightmesh.product.reference import reference_markdown as product_reference, sources_markdown
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 PACKAGE = Path(__file__).resolve().parents[1] / "flightmesh"
@@ -53,16 +53,17 @@ MEANINGS: Mapping[ErrorCode, tuple[str, str]] = {
         "Use another way; the hint names one where there is one.",
     ),
     ErrorCode.UNAVAILABLE: (
-        "It cannot be had now: a product that failed to load (with the reason), parameters that another node keeps, "
-        "a server that is stopping.",
+        "It cannot be had now: a product that failed to load (with the reason), a live source that is down or has "
+        "changed, parameters that another node keeps, a server that is stopping.",
         "Try again later; after a failed load, when the product is right again and the server has reloaded.",
     ),
     ErrorCode.EXHAUSTED: (
-        "Too much at once: queries, memory, or wrong passwords for one name.",
+        "Too much at once: queries, memory, reads of one source, or wrong passwords for one name.",
         "Try again in a few seconds, or ask for less.",
     ),
     ErrorCode.DEADLINE: (
-        "The query ran longer than `limits.query_timeout_s`; or the client's own deadline passed.",
+        "The query ran longer than `limits.query_timeout_s`; a live source did not answer within its `timeout`; or the "
+        "client's own deadline passed.",
         "Narrow the query, or ask the operator for more time.",
     ),
     ErrorCode.CANCELLED: ("The client cancelled the query or went away.", "Nothing, if that was meant."),
@@ -90,6 +91,11 @@ STATUS: Mapping[ErrorCode, tuple[str, str]] = {
 def product_format() -> str:
     """The manifest's reference page."""
     return product_reference()
+
+
+def sources() -> str:
+    """Kinds of sources, from the manifest's types and the table of their keys."""
+    return sources_markdown()
 
 
 def cli() -> str:
@@ -121,6 +127,7 @@ def actions() -> str:
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "product-format.md": product_format,
+    "sources.md": sources,
     "cli.md": cli,
     "configuration.md": configuration,
     "errors.md": errors,
@@ -220,8 +227,9 @@ query_timeout_s = 600
 """
 _LIMITS = """
 Two variables have no key: `FLIGHTMESH_CONFIG` names the file, `FLIGHTMESH_SIGNING_KEY` holds the signing key itself.
-Several folders in `FLIGHTMESH_PRODUCTS` are separated as in `PATH`. `FLIGHTMESH_URI` and `FLIGHTMESH_TOKEN` are read by
-the command line's `query` and `catalog`, not by the server.
+`FLIGHTMESH_SECRET_NAME` holds the secret `NAME` of a [source](../sources.md#secrets). Several folders in
+`FLIGHTMESH_PRODUCTS` are separated as in `PATH`. `FLIGHTMESH_URI` and `FLIGHTMESH_TOKEN` are read by the command line's
+`query`, `explain` and `catalog`, not by the server.
 
 ## `[limits]`
 
@@ -260,9 +268,17 @@ What `DoAction` answers; `ListActions` gives the same list.
 """
 _CATALOG_LIST = """
 Each object of `catalog.list` has `product`, `title`, `version`, `status`, `description`, `owner`, `unavailable` (why it
-cannot be read now, else null) and `ports`; a port has `name`, `table`, `description`, `grain`, `primary_key` and
-`columns`; a column has `name`, `type`, `nullable`, `description`, `unit` and `classification`. Ports and columns that
-the caller may not read are absent.
+cannot be read now, else null) and `ports`; a port has `name`, `table`, `description`, `grain`, `primary_key`, `live`
+(whether it is read when it is queried), `read_at` (when its rows were read, ISO 8601, null for a live port), `stale`
+(why they could not be read again, else null), `upstream` (the tables it comes from, each with the `namespace` and
+`name` of OpenLineage) and `columns`; a column has `name`, `type`, `nullable`, `description`, `unit` and
+`classification`. Ports and columns that the caller may not read are absent.
+
+The object of `query.explain` has `engine` (duckdb, or remote where one database answers the whole statement),
+`pushed_whole`, `reason` (why not, else null), `columns`, `is_plan_cached`, `relations` (each port with `table`,
+`is_live`, `snapshot`, `read_at`, `stale`, `policy` in sentences, and `upstream`) and `sources` (each read with
+`source`, `kind`, `table`, `pushed`, `left` to the engine with the reason, and what was `pruned`). Where a row filter or
+a mask of the caller is in what a source is asked, `pushed` does not show it.
 """
 
 if __name__ == "__main__":

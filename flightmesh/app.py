@@ -22,11 +22,19 @@ from pathlib import Path
 from flightmesh.build.catalog import find_products, load_catalog
 from flightmesh.build.check import check_product
 from flightmesh.build.pipeline import BuildBounds
+from flightmesh.build.proposal.manifest import About
+from flightmesh.build.proposal.product import InitReport, PersonalReport, init_product
+from flightmesh.build.renewal import Renewal
 from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.catalog.store import Store
 from flightmesh.config import Config, check_listener, signing_key
+from flightmesh.engine.base import Engines
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
+from flightmesh.engine.explain import Explainer
 from flightmesh.engine.polars import PolarsBounds
+from flightmesh.engine.polars_live import PolarsWorkers
+from flightmesh.engine.remote import RemoteEngine
+from flightmesh.engine.scans import Scans
 from flightmesh.engine.workshop import Bounds
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import Services
@@ -43,11 +51,33 @@ from flightmesh.service.admission import Admission
 from flightmesh.service.authn import Authn
 from flightmesh.service.bindings import Bindings
 from flightmesh.service.control import Control, ServerRecord
+from flightmesh.service.explain import Explanations
 from flightmesh.service.generations import Generations
 from flightmesh.service.node import Loaded, Node, record_of
 from flightmesh.service.products import Products
 from flightmesh.service.queries import Queries
 from flightmesh.service.sessions import Sessions
+from flightmesh.sources.registry import Sources
+from flightmesh.sources.secrets import Secrets
+
+# What ``flightmesh init`` is; the command line composes through this module.
+__all__ = [
+    "About",
+    "Application",
+    "CheckResult",
+    "InitReport",
+    "PersonalReport",
+    "Ready",
+    "add_user",
+    "check",
+    "create_token",
+    "init_product",
+    "remove_user",
+    "request_reload",
+    "revoke_token",
+    "running",
+    "serve",
+]
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +103,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What ``check`` found in one product folder."""
+    """What ``check`` found in one product folder; ``sql`` is that of its low-code models."""
 
     folder: Path
     product: str | None
     problems: tuple[str, ...]
     notices: tuple[str, ...]
     ports: tuple[str, ...]
+    sql: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +148,17 @@ def running(
         closing.enter_context(_no_tracebacks())
         store = closing.enter_context(Store(config.state))
         Control(config.state).clear()
-        engine = _engine(config)
+        sources = Sources(Secrets(folder=config.secrets), sources_max=config.limits.sources_max)
+        closing.callback(sources.close)
+        workers = PolarsWorkers(workers_max=config.limits.polars_workers_max, bounds=_polars_bounds(config, stopped))
+        closing.callback(workers.close)
+        scans = Scans(sources, workers)
+        engine = _engine(config, scans)
         closing.callback(engine.close)
         watcher = Watcher(poll_s=config.limits.cancel_poll_s, stall_s=config.limits.stream_stall_s)
         closing.callback(watcher.close)
-        application = _wire(config, store, engine, watcher, _Loading(on_progress, stopped), started)
+        world = _World(config, store, sources, scans, engine, Renewal(config.state / "renewals.json"))
+        application = _wire(world, watcher, _Loading(on_progress, stopped), started)
         yield application
 
 
@@ -178,6 +215,9 @@ def serve(config: Config, *, on_progress: Callable[[str], None], on_ready: Calla
             if signals.reload_within(SWEEP_S):
                 with suppress(_Stopped):
                     application.node.reload()
+            else:
+                with suppress(_Stopped):
+                    application.node.reload_if_due()
             application.node.sweep()
         _end(application)
     return 0
@@ -189,6 +229,18 @@ def _end(application: Application) -> None:
         log.error("serve.stop: calls are still running; leaving them")
         logging.shutdown()
         os._exit(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What a server stands on: its configuration, its store, and what it holds open."""
+
+    config: Config
+    store: Store
+    sources: Sources
+    scans: Scans
+    engine: DuckDBEngine
+    renewal: Renewal
 
 
 def check(folders: Sequence[Path]) -> list[CheckResult]:
@@ -203,14 +255,15 @@ def check(folders: Sequence[Path]) -> list[CheckResult]:
                 tuple(map(str, report.problems)),
                 tuple(map(str, report.notices)),
                 tuple(report.ports),
+                report.sql,
             )
         )
     return results
 
 
-def request_reload(state: Path, *, timeout_s: float) -> ServerRecord:
+def request_reload(state: Path, *, timeout_s: float, renews: bool = False) -> ServerRecord:
     """Makes the server that runs on the state directory reload; what it serves now, and what it cannot."""
-    return Control(state).reload(timeout_s)
+    return Control(state).reload(timeout_s, renews=renews)
 
 
 def add_user(config_file: Path, name: str, roles: Sequence[str], password: str, *, replace: bool = False) -> None:
@@ -242,21 +295,16 @@ class _Core:
     services: Services
 
 
-def _wire(
-    config: Config,
-    store: Store,
-    engine: DuckDBEngine,
-    watcher: Watcher,
-    loading: _Loading,
-    started: float,
-) -> Application:
+def _wire(world: _World, watcher: Watcher, loading: _Loading, started: float) -> Application:
+    config, store, engine = world.config, world.store, world.engine
+
     def load(previous: Snapshot | None) -> Loaded:
-        return _load(config, store, loading, previous)
+        return _load(world, loading, previous)
 
     # What was served last lends a product that cannot be read now its policy: hidden stays hidden.
     loaded = load(store.current())
     key = signing_key(config)
-    core = _core(config, store, engine, loaded.snapshot, key)
+    core = _core(world, loaded.snapshot, key)
     server = _server(config, core, watcher, key)
 
     def forget(surfaces: Collection[str]) -> None:
@@ -271,38 +319,51 @@ def _wire(
         forget=forget,
         control=Control(config.state),
         record=record_of(loaded, pid=os.getpid(), uri=uri),
+        limits=config.limits,
     )
     node.start()
     return Application(server, node, engine, watcher, _ready(config, loaded, uri, started), config.limits.drain_s)
 
 
-def _load(config: Config, store: Store, loading: _Loading, previous: Snapshot | None) -> Loaded:
+def _load(world: _World, loading: _Loading, previous: Snapshot | None) -> Loaded:
     """The products as they are now, published."""
-    folders, bounds, left_out = find_products(config.products), _build_bounds(config, loading.stopped), dict[str, str]()
-    with store.building():
+    store, left_out = world.store, dict[str, str]()
+    folders, bounds = find_products(world.config.products), _build_bounds(world, loading.stopped)
+    control = Control(world.config.state)
+    is_forced = control.takes_renewal()
+    world.renewal.begin(is_forced=is_forced)
+    with ExitStack() as unfulfilled, store.building():
+        if is_forced:
+            unfulfilled.callback(control.asks_renewal)
         snapshot = load_catalog(
             folders, store, loading.progress, previous=previous, bounds=bounds, leave_out=left_out.__setitem__
         )
         loading.check()  # A model that was cut short would be published as a failure.
         store.publish(snapshot)
+        if not any(product.stale for product in snapshot.products.values()) and not any(
+            entry.is_passing for entry in snapshot.unavailable.values()
+        ):
+            unfulfilled.pop_all()
     return Loaded(snapshot, left_out)
 
 
-def _core(config: Config, store: Store, engine: DuckDBEngine, snapshot: Snapshot, key: bytes) -> _Core:
-    limits, clock = config.limits, time.time
+def _core(world: _World, snapshot: Snapshot, key: bytes) -> _Core:
+    store, limits, clock = world.store, world.config.limits, time.time
     generations = Generations(snapshot, mask_key=key, limits=limits, clock=clock, on_lease=store.lease, find=store.load)
-    planner = Planner(limits, generations.twin)
+    planner, admission = Planner(limits, generations.twin), Admission(limits)
     queries = Queries(
         generations=generations,
         planner=planner,
-        engine=engine,
-        admission=Admission(limits),
+        engine=Engines({"duckdb": world.engine, "remote": RemoteEngine(world.sources, world.engine)}),
+        admission=admission,
         bindings=Bindings(limits, clock),
         signer=Signer(key),
         limits=limits,
         clock=clock,
     )
-    return _Core(generations, planner, Services(queries, Products(generations, planner, limits)))
+    explanations = Explanations(generations, planner, Explainer(world.engine, world.scans).reads, admission, limits)
+    services = Services(queries, Products(generations, planner, limits), explanations)
+    return _Core(generations, planner, services)
 
 
 def _server(config: Config, core: _Core, watcher: Watcher, key: bytes) -> FlightServer:
@@ -356,21 +417,29 @@ def _no_tracebacks() -> Iterator[None]:
             sys.tracebacklimit = before
 
 
-def _engine(config: Config) -> DuckDBEngine:
+def _engine(config: Config, scans: Scans) -> DuckDBEngine:
     return DuckDBEngine(
         threads=config.threads,
         memory_bytes=config.memory_limit,
         spill=config.state / "spill",
         spill_bytes=config.limits.spill_bytes_max,
         instances_max=config.limits.engine_instances_max,
+        open_scan=scans.open,
     )
 
 
-def _build_bounds(config: Config, stopped: Callable[[], bool]) -> BuildBounds:
+def _polars_bounds(config: Config, stopped: Callable[[], bool]) -> PolarsBounds:
+    return PolarsBounds(seconds=config.limits.model_timeout_s, threads=config.threads, stopped=stopped)
+
+
+def _build_bounds(world: _World, stopped: Callable[[], bool]) -> BuildBounds:
+    config = world.config
     return BuildBounds(
         workshop=Bounds(threads=config.threads, memory_bytes=config.memory_limit),
-        polars=PolarsBounds(seconds=config.limits.model_timeout_s, threads=config.threads, stopped=stopped),
+        polars=_polars_bounds(config, stopped),
         limits=config.limits,
+        sources=world.sources,
+        renewal=world.renewal,
     )
 
 

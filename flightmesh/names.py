@@ -26,6 +26,11 @@ def fold(name: str) -> str:
     return name.translate(_UPPER_TO_LOWER)
 
 
+def folded(path: Iterable[str]) -> tuple[str, ...]:
+    """The parts of a path in the case in which names are compared."""
+    return tuple(map(fold, path))
+
+
 def quote(name: str) -> str:
     """The name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

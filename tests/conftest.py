@@ -19,6 +19,8 @@ import pyarrow.flight as fl
 import pytest
 from hypothesis import settings
 
+from tests.postgres import Postgres, find_postgres, running_postgres
+
 # Derandomised: the same commit gives the same verdict. No deadline: two cores may be shared with other runs.
 settings.register_profile("flightmesh", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.load_profile("flightmesh")
@@ -48,6 +50,26 @@ def state(tmp_path: Path) -> Path:
     directory = tmp_path / "state"
     directory.mkdir()
     return directory
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server shared by the tests that only read and that clean up; skipped where none is installed."""
+    binaries = find_postgres()
+    if binaries is None:
+        pytest.skip("needs a PostgreSQL server (apt-get install postgresql)")
+    with running_postgres(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of one test's own, to be stopped, paused and altered."""
+    binaries = find_postgres()
+    if binaries is None:
+        pytest.skip("needs a PostgreSQL server (apt-get install postgresql)")
+    with running_postgres(binaries) as server:
+        yield server
 
 
 # --- Fixtures shared by several rooms ---------------------------------------------------------------------------------
@@ -94,7 +116,7 @@ class ServedBy:
 
 # What no client of any test may be sent, whatever it asked for: the server's own files, names and words of its inside.
 CANARIES = re.compile(
-    r"Traceback|File \"|data_[0-9a-f]{16}| object at 0x|pytest-of-|"
+    r"Traceback|File \"|(?:data|live|scan)_[0-9a-f]{16}|postgresql://| object at 0x|pytest-of-|"
     r"\b(?:Binder|Catalog|Parser|Conversion|Constraint|Invalid Input|IO|Not implemented) Error: |"
     + re.escape(str(ROOT))
 )

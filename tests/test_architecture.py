@@ -31,9 +31,10 @@ ENTRY_POINTS = {
 }
 HEAVY = ("adbc_driver_manager", "duckdb", "numba", "pandas", "polars", "pyarrow", "sqlglot")
 
-# Arrow is the language between the rooms; the words, the product's vocabulary and the catalog do without it.
+# Arrow is the language between the rooms; the words and the product's vocabulary do without it. The catalog has it for
+# the columns of live tables alone.
 KERNELS = ("algorithms", "flightsql", "sql")
-ARROW_ROOMS = (*KERNELS, "sources", "engine", "planner", "build", "service", "flight", "client", "cli")
+ARROW_ROOMS = (*KERNELS, "catalog", "sources", "engine", "planner", "build", "service", "flight", "client", "cli")
 
 # Library, or part of one, and the rooms or modules that may import it. The longest match decides.
 HOMES: dict[str, tuple[str, ...]] = {
@@ -43,7 +44,16 @@ HOMES: dict[str, tuple[str, ...]] = {
     "adbc_driver_postgresql": ("sources", "engine.remote"),
     "adbc_driver_sqlite": ("sources", "engine.remote"),
     "click": ("cli",),
-    "duckdb": ("engine.duckdb", "engine.twin", "engine.workshop", "sql.ast", "client"),
+    "deltalake": ("sources.delta",),
+    "duckdb": (
+        "engine.duckdb",
+        "engine.live",
+        "engine.rehearsal",
+        "engine.twin",
+        "engine.workshop",
+        "sql.ast",
+        "client",
+    ),
     "google.protobuf": ("flightsql",),
     "jsonschema_rs": ("product",),
     "msgspec": ("catalog", "flight", "flightsql", "service", "sql"),
@@ -51,10 +61,11 @@ HOMES: dict[str, tuple[str, ...]] = {
     "numpy": ("algorithms",),
     "open_data_contract_standard": ("product",),
     "pandas": ("client",),
-    "polars": ("engine.polars", "client"),
+    "polars": ("engine.polars", "engine.polars_code", "engine.polars_worker", "client"),
     "pyarrow": ARROW_ROOMS,
     "pyarrow.flight": ("flight", "engine.remote", "client"),
     "pydantic": ("product",),
+    "pyiceberg": ("sources.iceberg",),
     "rich": ("cli",),
     "ruamel": ("product",),
     "sqlglot": ("sql",),

@@ -8,6 +8,7 @@ starts the server that the blocks after it speak to. Blocks in other languages a
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -23,17 +24,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 from adbc_driver_flightsql import dbapi
+from pyarrow.csv import ConvertOptions, read_csv
 from ruamel.yaml import YAML
 
 import flightmesh
 from flightmesh import app
+from flightmesh.build.lowcode import STEPS, lowcode_sql
 from flightmesh.config import SETTINGS, Limits
+from flightmesh.engine.workshop import Bounds, Workshop
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import ACTIONS
 from flightmesh.flight.status import guarded
+from flightmesh.planner.pipeline import plan_model
+from flightmesh.product.model import Model
+from flightmesh.product.schema import read_part
 from flightmesh.service import accounts
 
 if TYPE_CHECKING:
@@ -370,6 +378,48 @@ def merge(whole: dict[str, Any], part: dict[str, Any]) -> None:
             whole[key] = [*whole.get(key, []), *value]
         else:
             whole[key] = value
+
+
+# -------------------------------------------------------------------------------------------------------- low-code.md
+
+
+def _csv(text: str) -> pa.Table:
+    return read_csv(io.BytesIO(text.encode()), convert_options=ConvertOptions(strings_can_be_null=True))
+
+
+def low_code_results(page: Path) -> Iterator[tuple[Block, str]]:
+    """Each example of the page with the rows of its last model as CSV; a model may read those of earlier examples."""
+    with Workshop(Bounds()) as shop:
+        known: dict[tuple[str, ...], list[str]] = {}
+        for block in blocks(page):
+            if block.language == "csv":
+                assert block.caption is not None
+                name, table = block.caption.removesuffix(".csv"), _csv(block.code)
+                shop.load((name,), table.to_reader())
+                known[(name,)] = table.column_names
+            elif block.language == "yaml":
+                for name, value in YAML(typ="safe").load(block.code).items():
+                    made = lowcode_sql(name, read_part(Model, value), known, limits=Limits())
+                    for check in made.lookups:
+                        assert (
+                            shop.run(plan_model(check.sql, relations=known, limits=Limits())).read_all().num_rows == 0
+                        )
+                    shop.view(name, plan_model(made.sql, relations=known, limits=Limits()))
+                    known[(name,)] = list(made.columns)
+                rows = shop.read((name,)).read_all()
+                lines = [rows.column_names, *zip(*(column.to_pylist() for column in rows.columns), strict=True)]
+                yield block, "\n".join(",".join("" if v is None else str(v) for v in line) for line in lines)
+
+
+def test_the_examples_of_low_code_give_what_the_page_says() -> None:
+    """Authors choose a step by its example."""
+    page = DOCS / "low-code.md"
+    shown = list(low_code_results(page))
+    assert [(block.line, block.printed) for block, _ in shown] == [(block.line, f"{text}\n") for block, text in shown]
+    used = {key for block, _ in shown for model in YAML(typ="safe").load(block.code).values() for key in model}
+    assert used == {"from", "union", *STEPS}
+    text = page.read_text(encoding="utf-8")
+    assert " · ".join(f"`{step}`" for step in ("from", "union", *STEPS)) in text.replace("\n", " ")
 
 
 # -------------------------------------------------------------------------------------------------------- security.md

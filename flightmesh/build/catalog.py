@@ -6,11 +6,11 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flightmesh.build.identity import generation_id
-from flightmesh.build.pipeline import BuildBounds, Progress, build_product
+from flightmesh.build.identity import bundle_id, generation_id
+from flightmesh.build.pipeline import BuildBounds, Progress, SourceFailed, build_product
 from flightmesh.catalog.snapshot import ProductSnapshot, Snapshot, Unavailable
 from flightmesh.catalog.store import Store
 from flightmesh.errors import ErrorCode, FlightmeshError
@@ -20,6 +20,8 @@ from flightmesh.product.model import Bundle, DataProduct
 from flightmesh.product.problems import ProductProblems
 
 _log = logging.getLogger("flightmesh.build")
+# Failures of a source that may be over the next time.
+_PASSING = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.DEADLINE, ErrorCode.EXHAUSTED})
 _NAME = re.compile(rb"^product:\s*[\"']?([a-z0-9_]+\.[a-z0-9_]+)", re.MULTILINE)
 
 
@@ -72,25 +74,40 @@ def load_catalog(
                 "Several folders define this product.", (f"{examination.folder} is one of several folders of it.",)
             )
             if name in twice
-            else _load(examination, store, progress, bounds)
+            else _load(examination, store, progress, bounds, previous.products.get(name) if previous else None)
         )
-        if isinstance(outcome, ProductSnapshot):
-            products[name] = outcome
-        else:
+        if isinstance(outcome, _Failure):
+            before = _still_good(previous, name, outcome)
+            if before is not None:
+                _warn(f"{name} stays as it was", outcome.details)
+                products[name] = before
+                continue
             _warn(f"{name} is unavailable", outcome.details)
             manifest = examination.product or _manifest_before(previous, name)
-            unavailable[name] = Unavailable(name, outcome.reason, manifest)
-    ids = {str(name): (product.bundle_id, product.snapshot_id) for name, product in products.items()}
+            unavailable[name] = Unavailable(name, outcome.reason, manifest, is_passing=outcome.is_passing)
+        else:
+            products[name] = outcome
+    ids = {
+        str(name): (product.bundle_id, product.snapshot_id + (" stale" if product.stale else ""))
+        for name, product in products.items()
+    }
     reasons = {str(name): failure.reason for name, failure in unavailable.items()}
     return Snapshot(generation_id(ids, reasons), products, unavailable)
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """Why a product cannot be served: the reason for clients; the details, which may quote data, for the operator."""
+    """Why a product cannot be served: the reason for clients; the details, which may quote data, for the operator.
+
+    ``bundle`` is what its authors wrote, where that could be read; ``source`` the source that failed, ``is_passing``
+    whether trying again may help.
+    """
 
     reason: str
     details: tuple[object, ...]
+    bundle: Bundle | None = None
+    source: str | None = None
+    is_passing: bool = False
 
 
 def _warn(fact: str, details: Iterable[object]) -> None:
@@ -99,17 +116,23 @@ def _warn(fact: str, details: Iterable[object]) -> None:
 
 
 def _load(
-    found: Examination, store: Store, progress: Progress, bounds: BuildBounds | None
+    found: Examination,
+    store: Store,
+    progress: Progress,
+    bounds: BuildBounds | None,
+    before: ProductSnapshot | None,
 ) -> ProductSnapshot | _Failure:
+    bundle = None
     try:
         if found.problems or found.product is None:
             raise _refusal(found)
         bundle = Bundle(found.folder, found.product, found.contracts, found.document, found.notices)
-        return build_product(bundle, state=store.state, progress=progress, bounds=bounds)
+        return build_product(bundle, state=store.state, progress=progress, bounds=bounds, before=before)
     except ProductProblems as problems:
-        return _Failure(problems.message, problems.problems)
+        return _Failure(problems.message, problems.problems, bundle)
     except FlightmeshError as error:
-        return _Failure(error.message, (error,))
+        source = error.source if isinstance(error, SourceFailed) else None
+        return _Failure(error.message, (error,), bundle, source, is_passing=error.code in _PASSING)
     except OSError as error:
         _log.exception("a product cannot be loaded")
         return _Failure("A file could not be read or written.", (error.strerror,))
@@ -117,6 +140,23 @@ def _load(
         # A door: whatever is wrong with one product, the others must be served.
         _log.exception("a product cannot be loaded")
         return _Failure("Loading it failed inside the server.", ("Loading it failed inside the server; see above.",))
+
+
+def _still_good(previous: Snapshot | None, name: ProductName, failure: _Failure) -> ProductSnapshot | None:
+    """What was served before, where its authors changed nothing and a source is to blame; None otherwise.
+
+    A live source is not needed until somebody reads, and each read names what is wrong with it. A snapshot may be
+    served on, marked stale, where its source says so. What is not the failure of one source is then the doing of any
+    that has changed.
+    """
+    before = previous.products.get(name) if previous is not None else None
+    if before is None or failure.bundle is None or before.bundle_id != bundle_id(failure.bundle):
+        return None
+    sources = failure.bundle.product.sources
+    blamed = [sources[failure.source]] if failure.source is not None else list(sources.values())
+    if any(source.mode == "snapshot" and source.stale == "refuse" for source in blamed):
+        return None
+    return before if all(source.mode == "live" for source in blamed) else replace(before, stale=failure.reason)
 
 
 def _refusal(found: Examination) -> ProductProblems:

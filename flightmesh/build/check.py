@@ -8,20 +8,20 @@ run on empty frames for its schema, and the contracts compared with what comes o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
 from flightmesh.build.filters import policy_problems
-from flightmesh.build.lowcode import LowCodeFaults
-from flightmesh.build.models import PLACE, Making, Relation, as_sql, load, make_model, reads_of
+from flightmesh.build.lowcode import LowCode, LowCodeFaults
+from flightmesh.build.models import PLACE, Making, as_sql, load, make_model, reads_of, shape, written_in
 from flightmesh.build.pipeline import BuildBounds
-from flightmesh.catalog.snapshot import DataColumn
+from flightmesh.catalog.snapshot import DataColumn, Relation
 from flightmesh.engine.workshop import Workshop
-from flightmesh.errors import FlightmeshError
-from flightmesh.names import RESERVED_DOMAINS
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import RESERVED_DOMAINS, fold
 from flightmesh.product.contract import DataContract, compare
 from flightmesh.product.document import Document, Mark, Step
 from flightmesh.product.graph import cycle_sentence, find_cycle, order
@@ -29,12 +29,13 @@ from flightmesh.product.manifest import examine
 from flightmesh.product.model import DataProduct
 from flightmesh.product.problems import Problem, in_order
 from flightmesh.sources.base import SourceTable
-from flightmesh.sources.kinds import open_source
+from flightmesh.sources.registry import SourceRef
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What is wrong, what is worth knowing, and the columns of each port whose model can be made.
+    """What is wrong, what is worth knowing, the columns of each port whose model can be made, and the SQL of each
+    low-code model that can be made.
 
     ``product`` is None when the manifest does not tell its name.
     """
@@ -43,6 +44,7 @@ class CheckReport:
     problems: tuple[Problem, ...]
     notices: tuple[Problem, ...]
     ports: Mapping[str, tuple[DataColumn, ...]]
+    sql: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_product(folder: Path, *, bounds: BuildBounds | None = None) -> CheckReport:
@@ -63,7 +65,7 @@ def check_product(folder: Path, *, bounds: BuildBounds | None = None) -> CheckRe
     # What the manifest's own checks found at a place is not told again in other words.
     told = {(problem.file, problem.line, problem.column) for problem in found.problems}
     more = [p for p in check.problems if (p.file, p.line, p.column) not in told]
-    return CheckReport(found.product.product, in_order([*found.problems, *more]), found.notices, ports)
+    return CheckReport(found.product.product, in_order([*found.problems, *more]), found.notices, ports, check.sql)
 
 
 class _Check:
@@ -90,33 +92,48 @@ class _Check:
         self.problems: list[Problem] = []
         self.offered: list[Relation] = []
         self.made: set[Relation] = set()
+        # Sources whose tables are not all known: what is built on them is not told of once more.
+        self.unread: set[str] = set()
+        self.sql: dict[str, str] = {}
+        self.live: set[str] = set()
 
     def sources(self) -> None:
         """An empty table for each table of each source that can be opened."""
         for name, source in self.product.sources.items():
             offered: list[Relation] = [(name, table) for table in source.tables] or [(name,)]
             if self.is_told("sources", name):
+                self.unread.add(fold(name))
                 self.offered += offered
                 continue
             if name in RESERVED_DOMAINS:
                 self.report(["sources", name], f"The source name {name} is reserved.", "Choose another.")
                 continue
             try:
-                tables = open_source(self.folder, name, source).tables
+                tables = self.bounds.sources.open(SourceRef(self.product.product, name, self.folder, source)).tables
+                found = dict(tables)
             except FlightmeshError as error:
                 self.report(["sources", name], error.message, error.hint)
+                self.unread.add(fold(name))
                 self.offered += offered
                 continue
-            for path, table in tables.items():
+            for path, table in found.items():
                 self.offered.append(path)
-                self.source_table(path, table)
+                if not self.source_table(path, table):
+                    self.unread.add(fold(name))
+                    break  # A source that cannot be reached is told of once, and waited for once.
 
-    def source_table(self, path: Relation, table: SourceTable) -> None:
+    def source_table(self, path: Relation, table: SourceTable) -> bool:
+        """Whether the table's columns could be taken, or are wrong in a way of this table alone."""
         try:
-            load(self.workshop, path, pa.RecordBatchReader.from_batches(table.schema(), []))
+            if self.product.sources[path[0]].mode == "live":
+                shape(self.workshop, path, table.schema())
+            else:
+                load(self.workshop, path, pa.RecordBatchReader.from_batches(table.schema(), []))
             self.made.add(path)
         except FlightmeshError as error:
             self.report(["sources", path[0]], error.message, error.hint)
+            return error.code is ErrorCode.INVALID
+        return True
 
     def models(self) -> None:
         """Every model whose inputs could be made, in order."""
@@ -125,6 +142,9 @@ class _Check:
             if self.is_told("models", name) or (model.python or "").rpartition(":")[0] in self.told_files:
                 continue
             try:
+                written = written_in(self.product, name, limits=self.bounds.limits)
+                if any(fold(path[0]) in self.unread for path in written):
+                    continue
                 reads[name] = reads_of(self.product, name, self.offered, limits=self.bounds.limits)
             except FlightmeshError as error:
                 self.model_error(name, error)
@@ -136,6 +156,8 @@ class _Check:
                 reads.pop(name, None)
             cycle = find_cycle({name: [other for other in edges[name] if other in reads] for name in reads})
         for name in order(reads, edges):
+            if any(self.is_live(path) for path in reads[name]):
+                self.live.add(name)
             if all(path in self.made for path in reads[name]):
                 self.model(name)
 
@@ -144,11 +166,18 @@ class _Check:
         try:
             make_model(making, name, is_table=False)
             self.made.add((name,))
+            if self.product.models[name].from_ is not None:
+                self.sql[name] = _shown(as_sql(making, name, is_live=name in self.live))
         except LowCodeFaults as faults:
             for fault in faults.faults:
                 self.report(["models", name, *fault.steps], fault.message, fault.hint)
         except FlightmeshError as error:
             self.model_error(name, error)
+
+    def is_live(self, path: Relation) -> bool:
+        """Whether the relation is a table of a live source, or a model over one."""
+        source = self.product.sources.get(path[0])
+        return path[0] in self.live if source is None else source.mode == "live"
 
     def making(self) -> Making:
         relations = [*self.offered, *((name,) for name in self.product.models)]
@@ -210,6 +239,12 @@ class _Check:
 
     def report(self, path: list[Step], message: str, hint: str | None) -> None:
         self.problems.append(self.document.problem(path, message, hint))
+
+
+def _shown(text: LowCode) -> str:
+    """The model's SQL, and that which finds what its look-ups cannot."""
+    checks = (f"\n-- Keys without exactly one match in {each.relation}:\n{each.sql}" for each in text.lookups)
+    return text.sql + "".join(checks)
 
 
 def _indent(lines: Iterable[str]) -> int:

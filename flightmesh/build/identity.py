@@ -18,7 +18,10 @@ from flightmesh.product.model import Bundle, DataProduct
 # Moves when the files of a snapshot change for equal input.
 SNAPSHOT_FORMAT = 2
 # Parts of the manifest that describe data and do not change them.
-_DESCRIPTIVE = {"description", "materialize", "every", "schema_drift"}
+_DESCRIPTIVE = {
+    *("description", "materialize", "every", "schema_drift"),
+    *("stale", "timeout", "connections", "retries"),  # How a source is reached, and what if it is not.
+}
 
 
 def bundle_id(bundle: Bundle) -> str:

@@ -8,40 +8,51 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from flightmesh.build.lowcode import LookupCheck, LowCode, lowcode_sql, relation_path
+from flightmesh.catalog.snapshot import LiveModel, Relation as Relation
 from flightmesh.config import Limits
-from flightmesh.engine.polars import PolarsBounds, PolarsModel, polars_rows, polars_schema
+from flightmesh.engine.base import PolarsModel
+from flightmesh.engine.polars import PolarsBounds, polars_rows, polars_schema
 from flightmesh.engine.workshop import Workshop
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.names import fold
+from flightmesh.names import fold, folded
 from flightmesh.planner.pipeline import model_references, plan_model
 from flightmesh.product.graph import model_inputs, order
 from flightmesh.product.model import DataProduct, Model
-
-Relation = tuple[str, ...]
+from flightmesh.sql.gate import READ_PORTS
 
 # Where in its SQL a message sees its cause: line and column.
 PLACE = re.compile(r" \(line (\d+), column (\d+)\)")
+_REFUSED = "A model is one SELECT that depends on its inputs alone; a model in Python can do more."
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The models that the ports need, each after all it reads; what each reads; and which are kept as tables."""
+    """The models that the ports need, each after all it reads; what each reads; and which are kept as tables.
+
+    ``live`` are those that read a live source, themselves or through others: they are computed when they are read.
+    """
 
     order: tuple[str, ...]
     reads: Mapping[str, tuple[Relation, ...]]
     tables: frozenset[str]
+    live: frozenset[str] = frozenset()
 
     @property
     def relations(self) -> frozenset[Relation]:
         """Everything that some model reads."""
         return frozenset(relation for reads in self.reads.values() for relation in reads)
+
+    def kept(self, live_tables: Collection[Relation]) -> tuple[Relation, ...]:
+        """What live models read and is not live itself: its rows are kept for them."""
+        read = {relation for name in self.live for relation in self.reads[name]}
+        return tuple(sorted(r for r in read if r not in live_tables and (len(r) > 1 or r[0] not in self.live)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +71,15 @@ class Making:
     is_dry: bool
 
 
-def recipe(product: DataProduct, relations: Collection[Relation], *, limits: Limits) -> Recipe:
-    """The recipe for the product's ports. ``relations`` are the tables of its sources. INVALID naming the models of a
-    cycle.
+def recipe(
+    product: DataProduct,
+    relations: Collection[Relation],
+    *,
+    limits: Limits,
+    live_tables: Collection[Relation] = frozenset(),
+) -> Recipe:
+    """The recipe for the product's ports. ``relations`` are the tables of its sources, ``live_tables`` those of live
+    ones. INVALID naming the models of a cycle.
     """
     reads: dict[str, tuple[Relation, ...]] = {}
     waiting = [port.model for port in product.ports.values()]
@@ -76,7 +93,12 @@ def recipe(product: DataProduct, relations: Collection[Relation], *, limits: Lim
             waiting += [path[0] for path in reads[name] if path not in relations]
     edges = {name: [path[0] for path in paths if path not in relations] for name, paths in reads.items()}
     in_manifest_order = [name for name in product.models if name in reads]
-    return Recipe(tuple(order(in_manifest_order, edges)), reads, _tables(product, reads))
+    ordered = tuple(order(in_manifest_order, edges))
+    live: set[str] = set()
+    for name in ordered:
+        if any(path in live_tables or (path not in relations and path[0] in live) for path in reads[name]):
+            live.add(name)
+    return Recipe(ordered, reads, _tables(product, reads) - live, frozenset(live))
 
 
 def reads_of(
@@ -85,13 +107,17 @@ def reads_of(
     """What the model reads, spelled as the sources and models are. Names that mean neither are left to planning,
     which refuses them.
     """
+    written = written_in(product, name, limits=limits)
+    known = {folded(path): path for path in (*relations, *((other,) for other in product.models))}
+    return tuple(dict.fromkeys(known[folded(path)] for path in written if folded(path) in known))
+
+
+def written_in(product: DataProduct, name: str, *, limits: Limits) -> tuple[Relation, ...]:
+    """What the model names as its inputs, as it is written, whether or not it exists."""
     model = product.models[name]
     if model.sql is not None:
-        written: Iterable[Relation] = model_references(model.sql, limits=limits)
-    else:
-        written = map(relation_path, model_inputs(model))
-    known = {_folded(path): path for path in (*relations, *((other,) for other in product.models))}
-    return tuple(dict.fromkeys(known[_folded(path)] for path in written if _folded(path) in known))
+        return tuple(model_references(model.sql, limits=limits))
+    return tuple(map(relation_path, model_inputs(model)))
 
 
 def make_model(making: Making, name: str, *, is_table: bool) -> None:
@@ -107,22 +133,40 @@ def make_model(making: Making, name: str, *, is_table: bool) -> None:
 
 def load(workshop: Workshop, path: Relation, reader: pa.RecordBatchReader) -> None:
     """A table with the reader's rows. INVALID when columns have equal names: the engine would rename all but one."""
-    times = Counter(map(fold, reader.schema.names))
-    equal = [name for name in reader.schema.names if times[fold(name)] > 1]
+    _check_names(path, reader.schema)
+    workshop.load(path, reader)
+
+
+def shape(workshop: Workshop, path: Relation, schema: pa.Schema) -> None:
+    """A live table's columns, without rows; errors as ``load``."""
+    _check_names(path, schema)
+    workshop.shape(path, schema)
+
+
+def _check_names(path: Relation, schema: pa.Schema) -> None:
+    times = Counter(map(fold, schema.names))
+    equal = [name for name in schema.names if times[fold(name)] > 1]
     if equal:
         raise FlightmeshError(
             ErrorCode.INVALID,
             f"{'.'.join(path)} has columns with equal names: {', '.join(equal)}.",
             hint="Upper and lower case count as equal. Rename them.",
         )
-    workshop.load(path, reader)
 
 
-def as_sql(making: Making, name: str) -> LowCode:
-    """A low-code model's SQL over the relations in the workshop."""
+def live_model(making: Making, name: str, reads: tuple[Relation, ...]) -> LiveModel:
+    """A model, made without rows before, as it is computed when it is read."""
+    model = making.product.models[name]
+    if model.python is not None:
+        return LiveModel(name, None, reads, model.python, making.workshop.read((name,)).schema)
+    return LiveModel(name, model.sql if model.sql is not None else as_sql(making, name, is_live=True).sql, reads)
+
+
+def as_sql(making: Making, name: str, *, is_live: bool = False) -> LowCode:
+    """A low-code model's SQL over the relations in the workshop; ``is_live`` for one that is computed when read."""
     model = making.product.models[name]
     known = {path: [column for column, _ in making.workshop.columns(path)] for path in _inputs(making, model)}
-    return lowcode_sql(name, model, known, limits=making.limits)
+    return lowcode_sql(name, model, known, limits=making.limits, is_live=is_live, offered=making.relations)
 
 
 def polars_model(making: Making, name: str, model: Model) -> PolarsModel:
@@ -196,8 +240,8 @@ def _key_text(row: Mapping[str, object], width: int) -> str:
 
 def _inputs(making: Making, model: Model) -> list[Relation]:
     """What a low-code or Python model reads, spelled as it exists; unknown names are left out and missed later."""
-    known = {_folded(path): path for path in making.relations}
-    return [known[_folded(path)] for path in map(relation_path, model_inputs(model)) if _folded(path) in known]
+    known = {folded(path): path for path in making.relations}
+    return [known[folded(path)] for path in map(relation_path, model_inputs(model)) if folded(path) in known]
 
 
 def _tables(product: DataProduct, reads: Mapping[str, tuple[Relation, ...]]) -> frozenset[str]:
@@ -209,9 +253,7 @@ def _tables(product: DataProduct, reads: Mapping[str, tuple[Relation, ...]]) -> 
     return frozenset(name for name in reads if times[name] > 1 or name in feeding)
 
 
-def _folded(path: Relation) -> Relation:
-    return tuple(map(fold, path))
-
-
 def _of_model(name: str, error: FlightmeshError) -> FlightmeshError:
-    return FlightmeshError(error.code, f"Model {name}: {error.message}", hint=error.hint)
+    # Authors have no ports to read.
+    hint = _REFUSED if error.hint == READ_PORTS else error.hint
+    return FlightmeshError(error.code, f"Model {name}: {error.message}", hint=hint)

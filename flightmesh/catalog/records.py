@@ -5,6 +5,7 @@ Reading trusts nothing: whatever is missing, cut off or of another size is ``Non
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -12,12 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot, Snapshot, Unavailable
+import pyarrow as pa
+
+from flightmesh.catalog.snapshot import (
+    DataColumn,
+    LiveModel,
+    LivePart,
+    LiveRelation,
+    PortData,
+    ProductSnapshot,
+    Relation,
+    Snapshot,
+    Unavailable,
+)
 from flightmesh.names import ProductName
 from flightmesh.product.contract import ContractColumn, DataContract
 from flightmesh.product.model import DataProduct
 
-FORMAT = 2
+FORMAT = 3
 RECORD = "snapshot.json"
 DATABASE = "data.duckdb"
 
@@ -33,19 +46,25 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class PortRecord:
-    """The data of one port. ``parquet`` is the file's name, ``nulls`` the rows without a value in each column."""
+    """The data of one port. ``parquet`` is the file's name, ``nulls`` the rows without a value in each column.
+
+    A live port has neither, nor rows; its ``table`` is its model.
+    """
 
     name: str
     table: str
-    rows: int
+    rows: int | None
     columns: tuple[DataColumn, ...]
-    parquet: str
+    parquet: str | None
     nulls: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRecord:
-    """``snapshot.json``: what a snapshot folder holds and what it was made from."""
+    """``snapshot.json``: what a snapshot folder holds, what it was made from and when (seconds since 1970).
+
+    ``live`` is what is computed when it is read, its folder and database left open.
+    """
 
     product: str
     snapshot_id: str
@@ -54,6 +73,8 @@ class SnapshotRecord:
     sources: Mapping[str, str]
     code: str
     tools: Mapping[str, str]
+    built_at: float = 0.0
+    live: LivePart | None = None
 
 
 def snapshot_folder(state: Path, name: ProductName, snapshot_id: str) -> Path:
@@ -63,7 +84,13 @@ def snapshot_folder(state: Path, name: ProductName, snapshot_id: str) -> Path:
 
 def encode_snapshot(record: SnapshotRecord) -> bytes:
     """The record as a file's content."""
-    return _encode({"format": FORMAT, **dataclasses.asdict(record)})
+    plain = {name: getattr(record, name) for name in (field.name for field in dataclasses.fields(record))}
+    parts = {
+        "ports": [dataclasses.asdict(port) for port in record.ports],
+        "files": [dataclasses.asdict(file) for file in record.files],
+        "live": None if record.live is None else _live_json(record.live),
+    }
+    return _encode({"format": FORMAT, **plain, **parts})
 
 
 def read_snapshot(folder: Path) -> SnapshotRecord | None:
@@ -76,19 +103,20 @@ def read_snapshot(folder: Path) -> SnapshotRecord | None:
         if any((folder / file.name).stat().st_size != file.size for file in files):
             return None
         ports = tuple(_port(port) for port in raw["ports"])
-        return SnapshotRecord(
-            raw["product"], raw["snapshot_id"], ports, files, raw["sources"], raw["code"], raw["tools"]
-        )
-    except (KeyError, TypeError, OSError):
+        plain = {name: raw[name] for name in ("product", "snapshot_id", "sources", "code", "tools", "built_at")}
+        live = None if raw["live"] is None else _live(folder, raw["live"])
+        return SnapshotRecord(**plain, ports=ports, files=files, live=live)
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
         return None
 
 
 def port_data(folder: Path, record: SnapshotRecord) -> dict[str, PortData]:
     """The ports of a snapshot folder, with the paths of their files."""
-    return {
-        port.name: PortData(port.name, port.columns, port.rows, folder / port.parquet, folder / DATABASE, port.table)
-        for port in record.ports
-    }
+    found = {}
+    for port in record.ports:
+        parquet, database = (None, None) if port.parquet is None else (folder / port.parquet, folder / DATABASE)
+        found[port.name] = PortData(port.name, port.columns, port.rows, parquet, database, port.table)
+    return found
 
 
 def encode_bundle(product: DataProduct, contracts: Mapping[str, DataContract]) -> bytes:
@@ -163,9 +191,22 @@ def restore(state: Path, record: GenerationRecord) -> Snapshot | None:
         data, bundle = read_snapshot(folder), read_bundle(bundle_path(state, bundle_id))
         if data is None or bundle is None:
             return None
-        products[name] = ProductSnapshot(name, *bundle, port_data(folder, data), snapshot_id, bundle_id)
+        products[name] = product_snapshot(name, *bundle, folder, data, bundle_id)
     failed = [Unavailable(ProductName.parse(text), reason, _manifest(raw)) for text, reason, raw in record.unavailable]
     return Snapshot(record.generation, products, {failure.name: failure for failure in failed})
+
+
+def product_snapshot(
+    name: ProductName,
+    product: DataProduct,
+    contracts: Mapping[str, DataContract],
+    folder: Path,
+    record: SnapshotRecord,
+    bundle_id: str,
+) -> ProductSnapshot:
+    """The product with the data in a snapshot folder."""
+    ports = port_data(folder, record)
+    return ProductSnapshot(name, product, contracts, ports, record.snapshot_id, bundle_id, record.live, record.built_at)
 
 
 def bundle_path(state: Path, bundle_id: str) -> Path:
@@ -185,6 +226,58 @@ def _manifest(raw: Mapping[str, Any] | None) -> DataProduct | None:
 def _port(raw: Mapping[str, Any]) -> PortRecord:
     columns = tuple(DataColumn(**column) for column in raw["columns"])
     return PortRecord(raw["name"], raw["table"], raw["rows"], columns, raw["parquet"], raw["nulls"])
+
+
+def _live_json(live: LivePart) -> dict[str, Any]:
+    return {
+        "folder": str(live.folder),
+        "tables": [
+            [list(path), _schema_text(table.schema), table.dialect, list(table.remote), sorted(table.plain)]
+            for path, table in live.tables.items()
+        ],
+        "models": [
+            {
+                "name": model.name,
+                "sql": model.sql,
+                "reads": model.reads,
+                "python": model.python,
+                "schema": None if model.schema is None else _schema_text(model.schema),
+            }
+            for model in live.models
+        ],
+        "kept": [[list(path), table] for path, table in live.kept.items()],
+    }
+
+
+def _live(folder: Path, raw: Mapping[str, Any]) -> LivePart:
+    models = tuple(
+        LiveModel(
+            model["name"],
+            model["sql"],
+            tuple(map(_relation, model["reads"])),
+            model["python"],
+            None if model["schema"] is None else _schema(model["schema"]),
+        )
+        for model in raw["models"]
+    )
+    kept = {_relation(path): table for path, table in raw["kept"]}
+    tables = {
+        _relation(path): LiveRelation(_schema(text), dialect, _relation(remote), frozenset(plain))
+        for path, text, dialect, remote, plain in raw["tables"]
+    }
+    return LivePart(Path(raw["folder"]), tables, models, kept, folder / DATABASE if kept else None)
+
+
+def _relation(path: Any) -> Relation:
+    return tuple(map(str, path))
+
+
+def _schema_text(schema: pa.Schema) -> str:
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def _schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def _contract_json(contract: DataContract) -> dict[str, Any]:

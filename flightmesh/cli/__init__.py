@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from flightmesh.cli import accounts, check, exits, read, serve
+from flightmesh.cli import accounts, check, exits, explain, new, read, serve
 from flightmesh.cli.terminal import print_error
 from flightmesh.errors import FlightmeshError
 
@@ -25,6 +25,7 @@ Examples:
   flightmesh serve
   flightmesh query 'SELECT count(*) FROM aviation.flights.flights'
   flightmesh check my-product
+  flightmesh init my-product --from sales.csv --name retail.sales
 """
 _EXIT_CODES = "\b\nExit codes:\n" + "".join(f"  {code:<4} {text}\n" for code, text in exits.MEANINGS.items())
 
@@ -68,7 +69,11 @@ application.command("serve", short_help="Serve product folders.", epilog=serve.S
 application.command("check", short_help="Report every mistake in product folders.", epilog=check.CHECK_EXAMPLES)(
     check.check
 )
+application.command("init", short_help="Draw up a product from what you have.", epilog=new.INIT_EXAMPLES)(new.init)
 application.command("query", short_help="Run one SELECT on a server.", epilog=read.QUERY_EXAMPLES)(read.query)
+application.command("explain", short_help="Say how a server would answer a SELECT.", epilog=explain.EXAMPLES)(
+    explain.explain
+)
 application.command("catalog", short_help="List what a server offers.", epilog=read.CATALOG_EXAMPLES)(read.catalog)
 application.command("reload", short_help="Make a server read its products again.", epilog=serve.RELOAD_EXAMPLES)(
     serve.reload

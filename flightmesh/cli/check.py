@@ -12,6 +12,8 @@ import typer
 
 from flightmesh.cli import exits
 from flightmesh.cli.terminal import printable
+from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import did_you_mean
 
 if TYPE_CHECKING:
     from flightmesh.app import CheckResult
@@ -21,6 +23,7 @@ Examples:
   flightmesh check
   flightmesh check products/aviation_flights
   flightmesh check --json my-product | jq '.problems'
+  flightmesh check my-product --show-sql --model orders
 """
 
 
@@ -28,6 +31,12 @@ def check(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(metavar="DIR", help="Folders that are or hold products. [default: products]"),
+    ] = None,
+    show_sql: Annotated[
+        bool, typer.Option("--show-sql", help="Print the SQL that low-code models become, too.")
+    ] = False,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", metavar="NAME", help="With --show-sql: of this model alone.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -40,21 +49,47 @@ def check(
 
     results = check_folders(folders or [Path("products")])
     count = sum(len(result.problems) for result in results)
+    sql = [_chosen(result, models) if show_sql or models else {} for result in results]
+    for name in models or ():
+        _must_be_there(name, results)
     if as_json:
-        print(json.dumps({"problems": count, "products": list(map(_as_json, results))}, ensure_ascii=False))
+        found = [_as_json(result, texts) for result, texts in zip(results, sql, strict=True)]
+        print(json.dumps({"problems": count, "products": found}, ensure_ascii=False))
     else:
         _print(results, count)
+        for result, texts in zip(results, sql, strict=True):
+            _print_sql(result, texts)
     if count:
         raise typer.Exit(exits.FAILED)
 
 
-def _as_json(result: CheckResult) -> dict[str, object]:
+def _chosen(result: CheckResult, models: list[str] | None) -> dict[str, str]:
+    return {name: text for name, text in result.sql.items() if not models or name in models}
+
+
+def _must_be_there(name: str, results: Iterable[CheckResult]) -> None:
+    """NOT_FOUND unless one of the products has a low-code model of this name that can be made."""
+    known = sorted({model for result in results for model in result.sql})
+    if name not in known:
+        message = f"No product here has a low-code model {name} that can be made."
+        raise FlightmeshError(ErrorCode.NOT_FOUND, message, hint=did_you_mean(name, known))
+
+
+def _print_sql(result: CheckResult, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        print(f"\n-- {result.product}, model {name}")
+        # Tabs are the author's; other control characters could redraw a terminal.
+        print("\n".join("\t".join(map(printable, line.split("\t"))) for line in text.rstrip("\n").split("\n")))
+
+
+def _as_json(result: CheckResult, sql: dict[str, str]) -> dict[str, object]:
     return {
         "folder": str(result.folder),
         "product": result.product,
         "ports": list(result.ports),
         "problems": list(result.problems),
         "notices": list(result.notices),
+        "sql": sql,
     }
 
 
@@ -70,7 +105,7 @@ def _print(results: Iterable[CheckResult], count: int) -> None:
             console.print(Text(_placed(result.folder, problem)))
         for notice in result.notices:
             console.print(Text(_placed(result.folder, notice), "dim"))
-        name = result.product or str(result.folder)
+        name = result.product or str(_near(result.folder))
         verdict = Text(_counted(len(result.problems), "problem"), "red") if result.problems else Text("ok", "green")
         console.print(Text.assemble(f"{name}: ", verdict, f" ({', '.join(result.ports)})" if result.ports else ""))
     if folders > 1:
@@ -79,7 +114,13 @@ def _print(results: Iterable[CheckResult], count: int) -> None:
 
 def _placed(folder: Path, problem: str) -> str:
     # Problems begin with a file relative to the product's folder; from here an editor can open it.
-    return printable(os.path.join(folder, problem))
+    return printable(os.path.join(_near(folder), problem))
+
+
+def _near(folder: Path) -> Path:
+    """The folder as seen from the working folder where it lies below that."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _counted(n: int, what: str) -> str:

@@ -157,5 +157,6 @@ def _print_products(products: list[Product], console: Console) -> None:
             console.print(Text.assemble(("  unavailable: ", "red"), printable(product.unavailable)))
         width = max((len(port.name) for port in product.ports), default=0)
         for port in product.ports:
-            said = printable(port.description or "")
+            age = "live" if port.is_live else f"stale, of {port.read_at}" if port.stale is not None else ""
+            said = printable(": ".join(filter(None, (age, port.description))))
             console.print(Text(f"  {port.name:<{width}}  {len(port.columns):>3} columns  {said}".rstrip()))

@@ -30,6 +30,7 @@ RELOAD_EXAMPLES = """\b
 Examples:
   flightmesh reload
   flightmesh reload --state /var/lib/flightmesh
+  flightmesh reload --renew
 """
 
 State = Annotated[
@@ -91,6 +92,9 @@ def reload(
     state: State = None,
     config: ConfigFile = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Wait so long.")] = 600.0,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Read databases again for their snapshots, whether or not it is time.")
+    ] = False,
 ) -> None:
     """Make the server that runs on a state directory read its products again.
 
@@ -102,9 +106,12 @@ def reload(
     from flightmesh.config import Config
 
     settings = Config.load(config, os.environ, {"state": state})
-    now = request_reload(settings.state, timeout_s=timeout)
+    now = request_reload(settings.state, timeout_s=timeout, renews=renew)
     failed = "".join(f"; {name} is unavailable: {reason}" for name, reason in now.unavailable.items())
-    print(printable(f"Serving generation {now.generation[:12]}: {', '.join(now.products) or 'no product'}{failed}"))
+    stale = "".join(f"; {name} is stale: {reason}" for name, reason in now.stale.items())
+    print(
+        printable(f"Serving generation {now.generation[:12]}: {', '.join(now.products) or 'no product'}{failed}{stale}")
+    )
     if now.unavailable:
         raise typer.Exit(exits.FAILED)
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from flightmesh.client.address import DEFAULT_URI, checked_uri
+from flightmesh.client.explanations import Dataset, Explanation, Relation, SourceRead, explanation_of
 from flightmesh.client.failures import failure
 from flightmesh.client.parameters import Parameters, joined, parameter_batch
 from flightmesh.client.products import Column, Port, Product, product_of
@@ -32,7 +33,20 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-__all__ = ["Client", "Column", "Parameters", "Port", "Product", "Query", "Table", "connect"]
+__all__ = [
+    "Client",
+    "Column",
+    "Dataset",
+    "Explanation",
+    "Parameters",
+    "Port",
+    "Product",
+    "Query",
+    "Relation",
+    "SourceRead",
+    "Table",
+    "connect",
+]
 
 _T = TypeVar("_T")
 
@@ -168,6 +182,11 @@ class Query:
     def schema(self) -> pa.Schema:
         """The columns of the result; nothing is executed."""
         return self.client._info(self.text, self.params).schema
+
+    def explain(self) -> Explanation:
+        """How the server would answer it, as the caller may know; nothing is read. Parameters count as NULL."""
+        body = json.dumps({"sql": self.text}).encode()
+        return explanation_of(json.loads(self.client._act("query.explain", body)[0]))
 
     def reader(self) -> pa.RecordBatchReader:
         """The result as a stream of record batches, for more rows than fit in memory. To be read once."""

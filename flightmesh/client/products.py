@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flightmesh.client.explanations import Dataset
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -21,7 +23,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A table to read. ``table`` is its whole name, which ``Client.table`` takes."""
+    """A table to read. ``table`` is its whole name, which ``Client.table`` takes.
+
+    ``read_at`` (ISO 8601) is when its rows were read from their sources, None for a live port, whose rows are read when
+    it is queried; ``stale`` says why they could not be read again; ``upstream`` are the tables that it comes from.
+    """
 
     name: str
     table: str
@@ -29,6 +35,10 @@ class Port:
     grain: str | None
     primary_key: tuple[str, ...]
     columns: tuple[Column, ...]
+    is_live: bool = False
+    read_at: str | None = None
+    stale: str | None = None
+    upstream: tuple[Dataset, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +86,8 @@ def _port(card: Mapping[str, Any]) -> Port:  # Any: as above
             )
             for column in card["columns"]
         ),
+        is_live=bool(card.get("live")),
+        read_at=card.get("read_at"),
+        stale=card.get("stale"),
+        upstream=tuple(Dataset(found["namespace"], found["name"]) for found in card.get("upstream") or ()),
     )

@@ -61,6 +61,8 @@ _FILE_VARIABLE = "FLIGHTMESH_CONFIG"
 _KEY_VARIABLE = "FLIGHTMESH_SIGNING_KEY"
 # Read by the client, the command line and the tests of this project, not by the server.
 _OTHER_VARIABLES = frozenset({_FILE_VARIABLE, _KEY_VARIABLE, "FLIGHTMESH_URI", "FLIGHTMESH_TOKEN", "FLIGHTMESH_CI"})
+# Secrets of sources, by any name (sources/secrets.py).
+_SECRETS = "FLIGHTMESH_SECRET_"
 # Kubernetes sets these in every pod beside a service named "flightmesh"; nobody chose them.
 _SERVICE_LINK = re.compile(r"FLIGHTMESH_(SERVICE_(HOST|PORT)\w*|PORT_\d+_(TCP|UDP)\w*)")
 _SERVICE_PORT = re.compile(r"(tcp|udp)://.*")
@@ -75,6 +77,7 @@ class Config:
     products: tuple[Path, ...] = (Path("products"),)
     state: Path = Path(".flightmesh")
     config_file: Path | None = None
+    secrets: Path | None = None
     allow_plaintext: bool = False
     anonymous: Literal["auto"] | bool = "auto"
     tls_certificate: Path | None = None
@@ -211,7 +214,7 @@ def _from_variables(env: Mapping[str, str], problems: Problems) -> dict[str, obj
     keys = {setting.variable: setting.key for setting in SETTINGS.values()}
     values: dict[str, object] = {}
     for variable in sorted(name for name in env if name.startswith(VARIABLE_PREFIX)):
-        if variable in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(variable):
+        if variable in _OTHER_VARIABLES or variable.startswith(_SECRETS) or _SERVICE_LINK.fullmatch(variable):
             continue
         if variable == "FLIGHTMESH_PORT" and _SERVICE_PORT.fullmatch(env[variable]):
             continue

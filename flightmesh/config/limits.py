@@ -59,6 +59,10 @@ class Limits:
     surface_cache_entries_max: Annotated[int, "Surfaces (what one role set may see) kept for reuse."] = 256
     model_timeout_s: Annotated[float, "How long a Python model of a product may run when it is built."] = 300.0
 
+    source_retry_s: Annotated[float, "How long until products whose source did not answer are loaded again."] = 15.0
+    sources_max: Annotated[int, "Databases and servers that products read, kept connected."] = 256
+    polars_workers_max: Annotated[int, "Processes kept for Polars models that are run when they are read."] = 4
+
     login_failures_max: Annotated[int, "Wrong passwords for one name in a window; then the name has to wait."] = 10
     login_window_s: Annotated[int, "The window in which wrong passwords are counted."] = 60
     login_names_max: Annotated[int, "Names whose wrong passwords are counted."] = 10_000

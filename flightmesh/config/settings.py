@@ -146,6 +146,7 @@ _SERVER = (
     Setting("server.port", "0 to 65535", "8815", "Port of the listener; 0 picks a free one.", whole(0, 65_535)),
     Setting("server.products", "a list of paths", "products", "Folders that are or hold products.", read_paths),
     Setting("server.state", _PATH, ".flightmesh", "Where snapshots, generations and the key are kept.", read_path),
+    Setting("server.secrets", _PATH, "", "Folder whose files are the secrets of sources, by name.", read_path),
     Setting("server.allow_plaintext", _SWITCH, "false", "Listen without TLS beyond loopback too.", read_switch),
     Setting(
         "server.anonymous",

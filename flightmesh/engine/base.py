@@ -5,14 +5,16 @@ An engine runs only what it is handed. It knows no catalogue, no policy, no prin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
 from flightmesh.errors import FlightmeshError
+from flightmesh.sources.base import Fetch
+from flightmesh.sources.registry import SourceRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,44 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class PolarsModel:
+    """A function in a file of the product, ``models/daily.py:build``; ``file`` is relative to ``folder``, the
+    product's.
+    """
+
+    name: str
+    folder: Path
+    file: str
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScan:
+    """A table of a source, read when a statement reads it. ``schema`` is what was published of it."""
+
+    schema: pa.Schema
+    source: SourceRef
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolarsScan:
+    """A Polars model, run when a statement reads it; ``inputs`` are the SQL names of the relations it is handed."""
+
+    schema: pa.Schema
+    model: PolarsModel
+    inputs: tuple[str, ...]
+
+
+Scan = LiveScan | PolarsScan
+# Runs a query over the relations of a statement's own instance, for a scan that the statement reads.
+Nested = Callable[[str], Fetch]
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """One locked engine instance: files to attach, then DDL for the public names, then the lock.
+    """One locked engine instance: files to attach, scans by the names that the DDL gives them, then DDL for the public
+    names, then the lock.
 
     ``key`` is its identity.
     """
@@ -33,6 +71,19 @@ class InstanceSpec:
     key: str
     attachments: tuple[Attachment, ...]
     ddl: tuple[str, ...]
+    scans: Mapping[str, Scan] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteQuery:
+    """A whole statement in the dialect of the one database that it reads. Columns stand for those of ``schema`` by
+    their places; ``tables`` are the tables that it reads, with their columns as published.
+    """
+
+    source: SourceRef
+    sql: str
+    schema: pa.Schema
+    tables: Mapping[tuple[str, ...], pa.Schema]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +91,7 @@ class Plan:
     """What the router hands to an engine. Only ``planner/route.py`` makes one.
 
     ``parameters`` are Python values in the order of ``$1``, ``$2``, ...; ``search_path`` are quoted
-    ``catalog.schema`` entries.
+    ``catalog.schema`` entries; ``scans`` the names of the instance's scans that the statement may read.
     """
 
     engine: str
@@ -49,6 +100,8 @@ class Plan:
     parameters: tuple[object, ...]
     search_path: tuple[str, ...]
     batch_rows: int
+    scans: tuple[str, ...] = ()
+    remote: RemoteQuery | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +125,14 @@ class Engine(Protocol):
     def execute(self, plan: Plan) -> Execution:
         """The statement with all it needs held for it; FlightmeshError when that cannot be had."""
         ...
+
+
+class Engines:
+    """The engines by name: each plan goes to the one it was made for."""
+
+    def __init__(self, engines: Mapping[str, Engine]) -> None:
+        self._engines = dict(engines)
+
+    def execute(self, plan: Plan) -> Execution:
+        """As the plan's engine."""
+        return self._engines[plan.engine].execute(plan)

@@ -10,18 +10,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
-from flightmesh.engine.base import Execution, InstanceSpec, Plan
+from flightmesh.engine.base import Execution, InstanceSpec, LiveScan, Nested, Plan, Scan
 from flightmesh.engine.diagnosis import runtime_error
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import literal, quote
+from flightmesh.sources.base import Fetch, Narrowing
+
+if TYPE_CHECKING:
+    from flightmesh.engine.live import OpenScan, Reads
+    from flightmesh.engine.rehearsal import Asked, Rehearsals
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +41,7 @@ _SETTINGS = (
     "SET allow_community_extensions = false",
     "SET enable_logging = false",
 )
+_SPOILING = ("INTERNAL Error", "FATAL Error")
 _LOCK = ("SET enable_external_access = false", "SET lock_configuration = true")
 
 
@@ -60,7 +67,18 @@ def engine_version() -> str:
 class DuckDBEngine:
     """Runs plans on locked instances. Safe to call from many threads."""
 
-    def __init__(self, *, threads: int, memory_bytes: int, spill: Path, spill_bytes: int, instances_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        memory_bytes: int,
+        spill: Path,
+        spill_bytes: int,
+        instances_max: int,
+        open_scan: OpenScan | None = None,
+    ) -> None:
+        """``open_scan`` reads live relations; without it plans with scans are refused."""
+        self._open_scan = open_scan or _no_scans
         self._config = {
             "threads": str(threads),
             "memory_limit": f"{memory_bytes}B",
@@ -70,6 +88,7 @@ class DuckDBEngine:
         self._instances_max = instances_max
         self._instances: OrderedDict[str, _Instance] = OrderedDict()
         self._lock = threading.Lock()
+        self._rehearsals: Rehearsals | None = None
 
     def execute(self, plan: Plan) -> Execution:
         """The statement on a cursor of its own, not started; closing it gives back cursor and instance."""
@@ -77,24 +96,68 @@ class DuckDBEngine:
         try:
             assert instance.connection is not None, "an acquired instance is open"
             cursor = instance.connection.cursor()
-        except BaseException:
+            reads = self._reads(instance.connection, cursor, plan)
+        except BaseException as error:
             self._release(instance)
+            if isinstance(error, duckdb.FatalException):
+                self.discard(instance)
+                raise _explain(error) from None
             raise
-        held = _Held(self, instance, cursor)
-        return Execution(lambda: held.keep(_start(cursor, plan)), cursor.interrupt, held.close, _explain)
+        held = _Held(self, instance, cursor, reads)
+        return Execution(lambda: held.start(plan), held.cancel, held.close, held.explain)
+
+    def _reads(
+        self, connection: duckdb.DuckDBPyConnection, cursor: duckdb.DuckDBPyConnection, plan: Plan
+    ) -> Reads | None:
+        """The plan's live relations under their names on the cursor; None when it has none."""
+        if not plan.scans:
+            return None
+        from flightmesh.engine.live import Reads  # It loads pyarrow.dataset, which most servers never need.
+
+        reads = Reads(self._open_scan, {name: plan.instance.scans[name] for name in plan.scans}, connection.cursor)
+        reads.register(cursor)
+        return reads
+
+    def side_by_side(self, plan: Plan) -> Sequence[tuple[Scan, Narrowing]]:
+        """What to open at once: reads of several sources, which the statement would ask for one after the other."""
+        sources = {scan.source.key for name in plan.scans if isinstance(scan := plan.instance.scans[name], LiveScan)}
+        if len(sources) < 2:
+            return ()
+        return [(plan.instance.scans[asked.scan], asked.narrowing) for asked in self.rehearse(plan)]
+
+    def rehearse(self, plan: Plan) -> tuple[Asked, ...]:
+        """What the plan will ask of its live relations, as far as that shows without touching them."""
+        if not plan.scans:
+            return ()
+        from flightmesh.engine.rehearsal import Rehearsals
+
+        with self._lock:
+            self._rehearsals = self._rehearsals or Rehearsals()
+        return self._rehearsals.rehearse(plan)
 
     def retire(self, keys: Collection[str]) -> None:
         """Closes these instances, each as soon as its last execution has ended."""
         with self._lock:
             retired = [self._instances.pop(key) for key in keys if key in self._instances]
+            rehearsals = self._rehearsals
+        if rehearsals is not None:
+            rehearsals.forget(tuple(keys))
         for instance in retired:
             self._retire(instance)
+
+    def discard(self, instance: _Instance) -> None:
+        """Retires an instance that is of no use any more; the next statement opens a new one."""
+        with self._lock:
+            keys = [key for key, known in self._instances.items() if known is instance]
+        self.retire(keys)
 
     def close(self) -> None:
         """Retires every instance."""
         with self._lock:
             keys = tuple(self._instances)
         self.retire(keys)
+        if self._rehearsals is not None:
+            self._rehearsals.close()
 
     @property
     def running(self) -> int:
@@ -161,18 +224,43 @@ class DuckDBEngine:
 class _Held:
     """What an execution holds; given back exactly once."""
 
-    def __init__(self, engine: DuckDBEngine, instance: _Instance, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, engine: DuckDBEngine, instance: _Instance, cursor: duckdb.DuckDBPyConnection, reads: Reads | None
+    ) -> None:
         self._engine = engine
         self._instance = instance
         self._cursor = cursor
+        self._reads = reads
         self._reader: pa.RecordBatchReader | None = None
         self._is_closed = False
         self._lock = threading.Lock()
 
-    def keep(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        """The reader, to be closed with the rest."""
-        self._reader = reader
-        return reader
+    def start(self, plan: Plan) -> pa.RecordBatchReader:
+        """The statement's stream, to be closed with the rest."""
+        if self._reads is not None:
+            self._reads.begin(self._engine.side_by_side(plan))
+        try:
+            self._reader = _stream(self._cursor, plan)
+            return self._reader
+        except duckdb.Error as error:
+            failure = self.explain(error)
+        raise failure
+
+    def cancel(self) -> None:
+        """Stops the statement; a live read that waits for its source is woken."""
+        self._cursor.interrupt()
+        if self._reads is not None:
+            self._reads.cancel()
+
+    def explain(self, error: Exception) -> FlightmeshError:
+        """What the stream raised, in words fit for a client; a source's own failure is the one that counts."""
+        # After such an error DuckDB refuses all further statements of the database, whoever's they are.
+        if str(error).startswith(_SPOILING):
+            self._engine.discard(self._instance)
+        if self._reads is not None and self._reads.failure is not None:
+            log.debug("engine.stream.failed", exc_info=error)
+            return self._reads.failure
+        return _explain(error)
 
     def close(self) -> None:
         with self._lock:
@@ -184,7 +272,13 @@ class _Held:
             giving_back.callback(self._cursor.close)
             if self._reader is not None:
                 giving_back.callback(self._reader.close)
+            if self._reads is not None:
+                giving_back.callback(self._reads.close)
             giving_back.callback(self._cursor.interrupt)
+
+
+def _no_scans(_scan: Scan, _narrowing: Narrowing, _schema: pa.Schema, _nested: Nested) -> Fetch:
+    raise FlightmeshError(ErrorCode.UNAVAILABLE, "This engine reads no live sources.")
 
 
 def _explain(error: Exception) -> FlightmeshError:
@@ -202,6 +296,10 @@ def _locked(spec: InstanceSpec, config: dict[str, str]) -> duckdb.DuckDBPyConnec
             connection.execute(statement)
         for attachment in spec.attachments:
             connection.execute(f"ATTACH {literal(str(attachment.path))} AS {quote(attachment.alias)} (READ_ONLY)")
+        if spec.scans:
+            from flightmesh.engine.live import stand_ins
+
+            stand_ins(connection, spec.scans)
         for statement in (*spec.ddl, *_LOCK):
             connection.execute(statement)
     except duckdb.Error:
@@ -210,13 +308,9 @@ def _locked(spec: InstanceSpec, config: dict[str, str]) -> duckdb.DuckDBPyConnec
     return connection
 
 
-def _start(cursor: duckdb.DuckDBPyConnection, plan: Plan) -> pa.RecordBatchReader:
+def _stream(cursor: duckdb.DuckDBPyConnection, plan: Plan) -> pa.RecordBatchReader:
     """The statement's stream. Errors of binding cannot come here (the twin bound the text); those of running can."""
-    try:
-        if plan.search_path:
-            # Needed per cursor: DuckDB does not hand the search path on to cursors. Allowed after the lock.
-            cursor.execute(f"SET search_path = {literal(','.join(plan.search_path))}")
-        return cursor.sql(plan.sql, params=list(plan.parameters) or None).to_arrow_reader(plan.batch_rows)
-    except duckdb.Error as error:
-        failure = _explain(error)
-    raise failure
+    if plan.search_path:
+        # Needed per cursor: DuckDB does not hand the search path on to cursors. Allowed after the lock.
+        cursor.execute(f"SET search_path = {literal(','.join(plan.search_path))}")
+    return cursor.sql(plan.sql, params=list(plan.parameters) or None).to_arrow_reader(plan.batch_rows)

@@ -77,9 +77,9 @@ class Workshop:
         """A table with the reader's rows in their order; FlightmeshError as the reader raises it."""
         self._make_schema(path)
         failures: list[FlightmeshError] = []
-        self._connection.register("arrow_input", _watched(path, reader, failures))
         try:
             with _running():
+                self._connection.register("arrow_input", _watched(path, reader, failures))
                 self._connection.execute(f"CREATE TABLE {_sql(path)} AS SELECT * FROM arrow_input")
         except FlightmeshError:
             # DuckDB passes on no more than the text of what the reader raised.
@@ -88,6 +88,14 @@ class Workshop:
             raise
         finally:
             self._connection.unregister("arrow_input")
+
+    def shape(self, path: tuple[str, ...], schema: pa.Schema) -> None:
+        """A view without rows that has these columns and nothing that a table has besides them (rowid)."""
+        behind = ("shapes of", ".".join(path))
+        self.load(behind, pa.RecordBatchReader.from_batches(schema, []))
+        self._make_schema(path)
+        with _running():
+            self._connection.execute(f"CREATE VIEW {_sql(path)} AS SELECT * FROM {_sql(behind)}")
 
     def view(self, name: str, plan: Plan) -> None:
         """The plan's statement as a view; INVALID, with line and column in the statement, when it does not bind."""

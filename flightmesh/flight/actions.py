@@ -13,6 +13,7 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import pack, unpack
 from flightmesh.names import did_you_mean
+from flightmesh.service.explain import Explanations, read_at
 from flightmesh.service.products import ProductCard, Products
 from flightmesh.service.queries import Queries
 from flightmesh.service.sessions import Session
@@ -26,6 +27,7 @@ class Services:
 
     queries: Queries
     products: Products
+    explanations: Explanations
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,22 @@ def _list_products(services: Services, session: Session, _body: bytes) -> Iterat
         yield msgspec.json.encode(_card(card))
 
 
+def _explain(services: Services, session: Session, body: bytes) -> Iterator[bytes]:
+    try:
+        request = msgspec.json.decode(body, type=_ExplainRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FlightmeshError(
+            ErrorCode.INVALID, 'The body of query.explain is not {"sql": "..."}.', hint="Send JSON in UTF-8."
+        ) from error
+    yield msgspec.json.encode(services.explanations.explain(session, request.sql))
+
+
+class _ExplainRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of query.explain."""
+
+    sql: str
+
+
 def _card(card: ProductCard) -> dict[str, object]:
     return {
         "product": str(card.name),
@@ -90,6 +108,12 @@ def _card(card: ProductCard) -> dict[str, object]:
                 "description": table.description,
                 "grain": table.grain,
                 "primary_key": table.primary_key,
+                "live": table.live is not None,
+                "read_at": read_at(table.shown.built_at),
+                "stale": table.shown.stale,
+                "upstream": [
+                    {"namespace": found.namespace, "name": found.name} for found in card.upstream.get(table.name, ())
+                ],
                 "columns": [
                     {
                         "name": column.name,
@@ -122,6 +146,9 @@ ACTIONS: Mapping[str, Action] = {
     ),
     "ClosePreparedStatement": Action(
         "Closes a prepared statement. Body: Any(ActionClosePreparedStatementRequest).", _close_prepared
+    ),
+    "query.explain": Action(
+        'Says how a SELECT would be answered, as JSON; nothing is read. Body: {"sql": "..."}.', _explain
     ),
     "catalog.list": Action(
         "Lists the products that the caller may read, one JSON object each. No body.", _list_products

@@ -33,6 +33,10 @@ class Cache(Generic[K, V]):
                 self._entries.popitem(last=False)
         return value
 
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            return key in self._entries
+
     def discard(self, is_stale: Callable[[K], bool]) -> list[V]:
         """Takes out the entries whose key is stale; what was taken out."""
         with self._lock:

@@ -21,11 +21,15 @@ from flightmesh.names import did_you_mean, quote
 from flightmesh.planner.cache import Cache
 from flightmesh.planner.guard import Guarded, guard
 from flightmesh.planner.parameters import bound_types, check_numbers, declared_types, guesses, order, typed_text
+from flightmesh.planner.pushdown import Pushdown, live_views, push, scans_of
 from flightmesh.planner.resolve import Namespace, Path, not_found, resolve
 from flightmesh.planner.route import route
 from flightmesh.planner.statement import Statement, parse
 from flightmesh.planner.surface import Surface
 from flightmesh.sql.types import python_value
+
+# The engine hands each of them to the source on its own; the time grows with their square.
+LIVE_CONDITIONS_MAX = 1_000
 
 # What (CAST($1 AS DECIMAL(5,2))) nests.
 _CAST_BRACKETS = 3
@@ -77,6 +81,7 @@ class Planner:
         self._typed: Cache[tuple[str, str, tuple[str, ...], tuple[int, ...], str], Typed] = Cache(
             limits.plan_cache_entries_max
         )
+        self._pushed: Cache[tuple[str, str, tuple[str, ...], str, str], Pushdown] = Cache(limits.plan_cache_entries_max)
 
     def prepare(
         self, surface: Surface, text: str, *, catalog: str | None = None, schema: str | None = None
@@ -103,16 +108,49 @@ class Planner:
     def plan(self, typed: Typed, values: pa.RecordBatch | None, row: int = 0) -> Plan:
         """The plan of one row of bound values."""
         bound = () if values is None else tuple(python_value(values.column(i)[row]) for i in typed.columns)
-        return route(typed.prepared.guarded, sql=typed.sql, values=bound, batch_rows=self._limits.batch_rows_max)
+        guarded = typed.prepared.guarded
+        views = live_views(guarded)
+        return route(
+            guarded,
+            sql=typed.sql,
+            values=bound,
+            batch_rows=self._limits.batch_rows_max,
+            scans=scans_of(views),
+            remote=self.pushdown(typed, bound).remote if any(views) else None,
+        )
+
+    def plan_unbound(self, typed: Typed) -> Plan:
+        """The plan as it is before anybody binds values: every parameter is NULL."""
+        nulls = [pa.nulls(1, field.type) for field in typed.prepared.parameters]
+        return self.plan(typed, pa.RecordBatch.from_arrays(nulls, typed.prepared.parameters.names) if nulls else None)
+
+    def is_prepared(self, surface: Surface, text: str, *, catalog: str | None, schema: str | None) -> bool:
+        """Whether the statement's plan is kept."""
+        return (surface.id, text, catalog, schema) in self._prepared
+
+    def pushdown(self, typed: Typed, values: tuple[object, ...]) -> Pushdown:
+        """The statement for the one database that it reads, or why it is not pushed whole."""
+        guarded = typed.prepared.guarded
+
+        def make() -> Pushdown:
+            return push(guarded, typed.sql, values, typed.schema, limits=self._limits)
+
+        shown = repr(values)
+        if not (self._is_kept(typed.sql) and self._is_kept(shown)):
+            return make()
+        key = (guarded.surface.id, guarded.resolved.statement.text, typed.prepared.search_path, typed.sql, shown)
+        return self._pushed.get_or_make(key, make)
 
     def forget(self, surfaces: Collection[str]) -> None:
         """Drops the plans of Surfaces that are gone."""
         self._prepared.discard(lambda key: key[0] in surfaces)
         self._typed.discard(lambda key: key[0] in surfaces)
+        self._pushed.discard(lambda key: key[0] in surfaces)
 
     def _prepare(self, surface: Surface, text: str, catalog: str | None, schema: str | None) -> Prepared:
         statement = parse(text, limits=self._limits)
         guarded = guard(resolve(statement, surface.namespace, catalog=catalog, schema=schema), surface)
+        _check_conditions(guarded)
         search_path = guarded.resolved.search_path
         bound = _bind(self._binder_of(surface), guarded)
         check_numbers(statement, bound.parameters.names)
@@ -170,6 +208,16 @@ class Planner:
         paths = [reference.path for reference in before.relations]
         if after.refusals or [reference.path for reference in after.relations] != paths:
             raise FlightmeshError(ErrorCode.INTERNAL, "Giving parameters their types changed the statement.")
+
+
+def _check_conditions(guarded: Guarded) -> None:
+    """Nothing; INVALID for more comparisons over live ports than can be handed to a source in time."""
+    if guarded.resolved.statement.survey.conditions > LIVE_CONDITIONS_MAX and any(live_views(guarded)):
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"A statement over live ports may have {LIVE_CONDITIONS_MAX} comparisons.",
+            hint="Write column IN (...), or join with the values.",
+        )
 
 
 def _bind(binder: Binder, guarded: Guarded) -> Bound:

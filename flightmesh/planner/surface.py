@@ -8,17 +8,21 @@ them.
 from __future__ import annotations
 
 import hashlib
+import hmac
+import pathlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot, Snapshot
+from flightmesh.catalog.snapshot import DataColumn, LivePart, PortData, ProductSnapshot, Snapshot
 from flightmesh.engine.base import Attachment, InstanceSpec
-from flightmesh.names import TableName, quote
+from flightmesh.names import ProductName, TableName, quote
+from flightmesh.planner.live import Private, private
 from flightmesh.planner.masks import Reader, Visible, visible
 from flightmesh.planner.resolve import Namespace, Path
 from flightmesh.product import policy
 from flightmesh.product.contract import ContractColumn
+from flightmesh.product.model import DataProduct
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,56 @@ class SurfaceColumn:
     contract: ContractColumn | None
 
 
+# Stands for a port's model in LiveView.select.
+BASE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """How a live port is made: the SELECT that its public view is, over the word BASE for its model.
+
+    ``part`` is what the product publishes of its live half, ``scans`` the scans that reading the port may need.
+    """
+
+    part: LivePart
+    product: DataProduct
+    model: str
+    select: str
+    scans: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a policy does to a port for this reader: the masked columns, whether rows are filtered or columns are not
+    there at all, and the data behind it: when it was read (seconds since 1970; None: when it is queried) and why it
+    could not be read again.
+    """
+
+    masked: tuple[str, ...]
+    has_row_filter: bool
+    snapshot: str
+    built_at: float | None
+    stale: str | None
+    has_hidden_columns: bool = False
+
+
+_PLAIN = Shown((), has_row_filter=False, snapshot="", built_at=None, stale=None)
+
+
 @dataclass(frozen=True, slots=True)
 class SurfaceTable:
-    """A visible port. ``primary_key`` is empty when a key column is hidden or masked: what is left is no key."""
+    """A visible port. ``primary_key`` is empty when a key column is hidden or masked: what is left is no key.
+
+    ``live`` is None for a port whose rows were read when it was built.
+    """
 
     name: TableName
     columns: tuple[SurfaceColumn, ...]
     primary_key: tuple[str, ...]
     description: str | None
     grain: str | None
+    shown: Shown = _PLAIN
+    live: LiveView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +115,11 @@ def surface(snapshot: Snapshot, reader: Reader, *, mask_key: bytes) -> Surface:
     digest = hashlib.sha256(snapshot.generation.encode())
     for view in views:
         digest.update(view.ddl("").encode())
-        digest.update(str(view.port.database).encode())
-    return _assemble(snapshot, reader, views, digest.hexdigest()[:32])
+        digest.update(f"{view.port.database} {view.product.snapshot_id} {_folder(view)}".encode())
+    identity = digest.hexdigest()[:32]
+    # Equal Surfaces name what is private alike: they share an engine instance.
+    secret = hmac.new(mask_key, f"private {identity}".encode(), hashlib.sha256).hexdigest()
+    return _assemble(snapshot, reader, views, identity, secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +132,18 @@ class _View:
     def name(self) -> TableName:
         return TableName(self.product.name.domain, self.product.name.name, self.port.name)
 
-    def ddl(self, alias: str) -> str:
+    def select(self, base: str) -> str:
         columns = ", ".join(
             quote(column.name) if expression is None else f"{expression} AS {quote(column.name)}"
             for column, expression in self.shown.columns
         )
-        base = f"{quote(alias)}.main.{quote(self.port.table)}"
         where = f" WHERE {self.shown.predicate}" if self.shown.predicate else ""
-        return f"CREATE SECURE VIEW {self.name.sql} AS SELECT {columns} FROM {base}{where}"
+        return f"SELECT {columns} FROM {base}{where}"
 
-    def table(self) -> SurfaceTable:
+    def ddl(self, base: str) -> str:
+        return f"CREATE SECURE VIEW {self.name.sql} AS {self.select(base)}"
+
+    def table(self, scans: tuple[str, ...]) -> SurfaceTable:
         contract = self.product.contracts[self.port.name]
         promised = {column.name: column for column in contract.columns}
         key = contract.primary_key
@@ -101,21 +151,62 @@ class _View:
         shown = {column.name for column, _ in self.shown.columns}
         return SurfaceTable(
             self.name,
-            tuple(_column(column, expression, promised.get(column.name)) for column, expression in self.shown.columns),
+            tuple(self.column(column, expression, promised) for column, expression in self.shown.columns),
             key if shown.issuperset(key) and masked.isdisjoint(key) else (),
             contract.description or self.product.product.description,
             contract.grain or self.product.product.grain,
+            Shown(
+                tuple(sorted(masked)),
+                self.shown.predicate is not None,
+                self.product.snapshot_id,
+                None if self.port.is_live else self.product.built_at,
+                None if self.port.is_live else self.product.stale,
+                has_hidden_columns=len(self.shown.columns) < len(self.port.columns),
+            ),
+            self.live(scans),
         )
 
+    def column(
+        self, column: DataColumn, expression: str | None, promised: Mapping[str, ContractColumn]
+    ) -> SurfaceColumn:
+        contract = promised.get(column.name)
+        # What a live source promises nobody has verified.
+        is_nullable = self.port.is_live or expression is not None or contract is None or not contract.required
+        return SurfaceColumn(column.name, column.sql_type, is_nullable, contract)
 
-def _column(column: DataColumn, expression: str | None, promised: ContractColumn | None) -> SurfaceColumn:
-    is_nullable = expression is not None or promised is None or not promised.required
-    return SurfaceColumn(column.name, column.sql_type, is_nullable, promised)
+    def live(self, scans: tuple[str, ...]) -> LiveView | None:
+        part = self.product.live
+        if part is None or not self.port.is_live:
+            return None
+        # OFFSET keeps a database from trying the reader's own conditions on rows that the policy hides: an error, or
+        # none, would tell of them. In the engine the secure view does that.
+        fence = " OFFSET 0" if self.shown.predicate else ""
+        return LiveView(part, self.product.product, self.port.table, self.select(BASE) + fence, scans)
 
 
-def _assemble(snapshot: Snapshot, reader: Reader, views: list[_View], identity: str) -> Surface:
-    aliases = {view.port.database: f"data_{secrets.token_hex(16)}" for view in views}
-    tables = {view.name: view.table() for view in views}
+def _folder(view: _View) -> pathlib.Path | None:
+    """Where a live product's files lie: equal content may move."""
+    return None if view.product.live is None else view.product.live.folder
+
+
+def _assemble(snapshot: Snapshot, reader: Reader, views: list[_View], identity: str, secret: str) -> Surface:
+    aliases: dict[pathlib.Path, str] = {}
+    for view in views:
+        live = view.product.live if view.port.is_live else None
+        database = view.port.database if live is None else live.database
+        if database is not None:
+            aliases.setdefault(database, f"data_{secrets.token_hex(16)}")
+    privates = _privates(views, aliases, secret)
+    ddl, tables = [], {}
+    for view in views:
+        own = privates.get(view.product.name) if view.port.is_live else None
+        if own is None:
+            assert view.port.database is not None
+            base = f"{quote(aliases[view.port.database])}.main.{quote(view.port.table)}"
+        else:
+            base = own.relation(view.port.table)
+        ddl.append(view.ddl(base))
+        tables[view.name] = view.table(() if own is None else own.needs[view.port.table])
     schemas = _schemas(tables)
     return Surface(
         id=identity,
@@ -128,10 +219,22 @@ def _assemble(snapshot: Snapshot, reader: Reader, views: list[_View], identity: 
         instance=InstanceSpec(
             key=identity,
             attachments=tuple(Attachment(path, alias) for path, alias in aliases.items()),
-            ddl=(*schemas, *(view.ddl(aliases[view.port.database]) for view in views)),
+            ddl=(*schemas, *(text for own in privates.values() for text in own.ddl), *ddl),
+            scans={name: scan for own in privates.values() for name, scan in own.scans.items()},
         ),
         twin_ddl=(*schemas, *map(_empty_view, tables.values())),
     )
+
+
+def _privates(views: list[_View], aliases: Mapping[pathlib.Path, str], secret: str) -> dict[ProductName, Private]:
+    """The private databases of the products with a live port that can be seen."""
+    found: dict[ProductName, Private] = {}
+    for view in views:
+        live = view.product.live
+        if view.port.is_live and live is not None and view.product.name not in found:
+            data_alias = None if live.database is None else aliases[live.database]
+            found[view.product.name] = private(view.product, data_alias, secret)
+    return found
 
 
 def _schemas(tables: Mapping[TableName, SurfaceTable]) -> tuple[str, ...]:

@@ -10,23 +10,37 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
 
 from flightmesh.errors import FlightmeshError
 from flightmesh.names import ProductName, did_you_mean, is_plain
 from flightmesh.product.contract import DataContract
 from flightmesh.product.document import Step
 from flightmesh.product.draft import Draft
-from flightmesh.product.graph import cycle_sentence, find_cycle, model_inputs
+from flightmesh.product.graph import appended, cycle_sentence, find_cycle, model_inputs
 from flightmesh.product.inactive import ACTIVE_SOURCES
-from flightmesh.product.model import Model, Port, Source
+from flightmesh.product.model import Model, Port, Union
+from flightmesh.product.paths import file_problems
 from flightmesh.product.problems import Problem
+from flightmesh.product.source_checks import check_source, is_listed_at_build
 from flightmesh.product.words import one_of, place
 
-LOW_CODE = ("keep", "cast", "filter", "derive", "dedupe", "join", "lookup", "aggregate")
+LOW_CODE = (
+    "union",
+    "keep",
+    "cast",
+    "filter",
+    "derive",
+    "dedupe",
+    "latest",
+    "unpivot",
+    "join",
+    "lookup",
+    "window",
+    "rank",
+    "aggregate",
+    "pivot",
+)
 
-_SOURCE_KEYS = {"parquet": {"path"}, "csv": {"path", "types", "null_values", "delimiter"}, "sqlite": {"path", "tables"}}
-_KEYS_OF_SOME_SOURCES = {"path", "uri", "tables", "types", "null_values", "delimiter", "port"}
 _IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _SEMVER = re.compile(
     r"(?:(?:0|[1-9][0-9]*)\.){2}(?:0|[1-9][0-9]*)"
@@ -43,7 +57,7 @@ def check(draft: Draft) -> Iterator[Problem]:
     yield from _names(draft)
     for name, source in (draft.sources or {}).items():
         if source is not None and source.type in ACTIVE_SOURCES:
-            yield from _source(draft, name, source)
+            yield from check_source(draft, name, source)
     for name, model in (draft.models or {}).items():
         if model is not None:
             yield from _model(draft, name, model)
@@ -68,22 +82,6 @@ def check_contract(draft: Draft, name: str, contract: DataContract) -> Iterator[
         yield contract.document.problem(path, message, did_you_mean(contract.table, ports) or f"Write {name}.")
 
 
-def outside(folder: Path, file: str) -> str | None:
-    """Why a file named in the manifest may not be read, or None when it lies in the product's folder."""
-    if not file or any(ord(char) < 32 for char in file):
-        return "does not name a file"
-    parts = PurePosixPath(file).parts
-    if file.startswith(("/", "~")) or "\\" in file or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", file):
-        return "is not a path relative to the product's folder"
-    if ".." in parts:
-        return "leads out of the product's folder"
-    try:
-        inside = (folder / file).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a circle of links, a name too long
-        return "cannot be followed"
-    return None if inside else "leads out of the product's folder through a link"
-
-
 def _identity(draft: Draft) -> Iterator[Problem]:
     document = draft.document
     name, version = document.value.get("product"), document.value.get("version")
@@ -106,42 +104,6 @@ def _names(draft: Draft) -> Iterator[Problem]:
         line = draft.document.mark(["sources", name], key=True).line
         message = f"{name} is a source (line {line}) and a model."
         yield draft.document.problem(["models", name], message, "Rename one of them.", key=True)
-
-
-def _source(draft: Draft, name: str, source: Source) -> Iterator[Problem]:
-    steps: list[Step] = ["sources", name]
-    allowed = _SOURCE_KEYS[source.type]
-    for key in sorted((source.model_fields_set & _KEYS_OF_SOME_SOURCES) - allowed):
-        message = f"{place([*steps, key])} does not apply to a source of type {source.type}."
-        yield draft.document.problem([*steps, key], message, f"It takes {', '.join(sorted(allowed))}.", key=True)
-    if source.path is None:
-        yield draft.document.problem(steps, f"{place(steps)} needs a path.", key=True)
-    else:
-        yield from _file(draft, [*steps, "path"], source.path)
-    if source.type == "sqlite" and not source.tables:
-        message = f"{place(steps)} needs tables."
-        yield draft.document.problem(steps, message, f"List them; models read them as {name}.TABLE.", key=True)
-    for index, table in enumerate(source.tables):
-        if table in source.tables[:index]:
-            yield draft.document.problem([*steps, "tables", index], f"The table {table} is listed twice.")
-    if len(source.delimiter) != 1:
-        message = f"{place([*steps, 'delimiter'])} must be one character."
-        yield draft.document.problem([*steps, "delimiter"], message)
-
-
-def _file(draft: Draft, steps: list[Step], file: str) -> Iterator[Problem]:
-    """Problems with a file that the manifest names at the place."""
-    reason = outside(draft.folder, file)
-    if reason is not None:
-        yield draft.document.problem(steps, f"{place(steps)}: {file!r} {reason}.", "Keep files below product.yaml.")
-    elif not (draft.folder / file).is_file():
-        hint = "Patterns are not active yet." if "*" in file else _near_file(draft.folder, file)
-        yield draft.document.problem(steps, f"{place(steps)}: there is no file {file}.", hint)
-
-
-def _near_file(folder: Path, file: str) -> str | None:
-    names = [path.relative_to(folder).as_posix() for path in sorted((folder / file).parent.glob("*"))[:1000]]
-    return did_you_mean(file, names)
 
 
 def _model(draft: Draft, name: str, model: Model) -> Iterator[Problem]:
@@ -175,6 +137,8 @@ def _references(draft: Draft, steps: list[Step], model: Model) -> Iterator[Probl
     places: list[tuple[list[Step], str]] = []
     if model.from_ is not None:
         places.append(([*steps, "from"], model.from_))
+    at: list[Step] = ["union", "from"] if isinstance(model.union, Union) else ["union"]
+    places += [([*steps, *at, index], name) for index, name in enumerate(appended(model))]
     places += [([*steps, "join", index, "from"], step.from_) for index, step in enumerate(model.join)]
     places += [([*steps, "lookup", index, "from"], step.from_) for index, step in enumerate(model.lookup)]
     places += [([*steps, "inputs", index], name) for index, name in enumerate(model.inputs)]
@@ -187,8 +151,11 @@ def _references(draft: Draft, steps: list[Step], model: Model) -> Iterator[Probl
 def _exists(draft: Draft, name: str) -> bool:
     sources = draft.sources or {}
     owner = name.partition(".")[0]
-    # The tables of a source of the wrong shape are not known.
-    is_unknown = owner in sources and sources[owner] is None
+    if owner not in sources:
+        return name in draft.addresses()
+    source = sources[owner]
+    # The tables of a source of the wrong shape are not known, those of a database without tables: only to itself.
+    is_unknown = source is None or (is_listed_at_build(source) and name != owner)
     return is_unknown or name in draft.addresses()
 
 
@@ -209,7 +176,7 @@ def _code(draft: Draft, steps: list[Step], reference: str) -> Iterator[Problem]:
         message = f"{place(steps)}: {reference!r} does not name a function."
         yield draft.document.problem(steps, message, "Write path/to/file.py:function.")
         return
-    before = list(_file(draft, steps, match["file"]))
+    before = list(file_problems(draft, steps, match["file"]))
     yield from before or _function(draft, steps, match["file"], match["function"])
 
 
@@ -257,7 +224,7 @@ def _cycle(draft: Draft) -> Iterator[Problem]:
 
 def _port(draft: Draft, name: str, port: Port) -> Iterator[Problem]:
     steps: list[Step] = ["ports", name]
-    yield from _file(draft, [*steps, "contract"], port.contract)
+    yield from file_problems(draft, [*steps, "contract"], port.contract)
     if draft.models is None or port.model in draft.models:
         return
     message = f"{place([*steps, 'model'])}: there is no model {port.model}."

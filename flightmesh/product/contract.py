@@ -6,7 +6,7 @@ keeps the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from flightmesh.product.document import Document, Step, read
 from flightmesh.product.odcs import violations
 from flightmesh.product.physical_types import fits, normalised
 from flightmesh.product.problems import Problem
+
+# More columns than these that the contract lacks are told of together.
+_SINGLY_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,31 @@ def compare(contract: DataContract, columns: Sequence[tuple[str, str]]) -> list[
             problems.append(_at_column(contract, index, "name", message, hint))
         else:
             problems += _differences(contract, index, column, *modelled[fold(column.name)])
-    for key, (name, sql_type) in modelled.items():
-        if key not in declared:
-            problems.append(_undeclared(contract, name, sql_type, set(modelled)))
-    return problems
+    return [*problems, *_undeclared(contract, modelled, declared)]
 
 
-def _undeclared(contract: DataContract, name: str, sql_type: str, modelled: set[str]) -> Problem:
+def _undeclared(
+    contract: DataContract, modelled: Mapping[str, tuple[str, str]], declared: Collection[str]
+) -> Iterator[Problem]:
+    """The model's columns that the contract lacks: each by itself while they are few, or are like one that it has."""
+    path: list[Step] = ["schema", 0, "name"]
     lacking = [column.name for column in contract.columns if fold(column.name) not in modelled]
-    near = nearest(name, lacking)
-    hint = f"Did the contract mean it by {near}?" if near else f"Declare it ({sql_type}), or keep it out of the model."
-    return _at(contract, ["schema", 0, "name"], f"The model's column {name} is not in the contract.", hint)
+    new = []
+    for name, sql_type in (column for key, column in modelled.items() if key not in declared):
+        near = nearest(name, lacking)
+        if near is None:
+            new.append((name, sql_type))
+        else:
+            hint = f"Did the contract mean it by {near}?"
+            yield _at(contract, path, f"The model's column {name} is not in the contract.", hint)
+    if len(new) > _SINGLY_MAX:
+        listed = ", ".join(f"{name} {sql_type}" for name, sql_type in new)
+        hint = f"Declare them, or keep them out of the model: {listed}."
+        yield _at(contract, path, f"{len(new)} columns of the model are not in the contract.", hint)
+        return
+    for name, sql_type in new:
+        hint = f"Declare it ({sql_type}), or keep it out of the model."
+        yield _at(contract, path, f"The model's column {name} is not in the contract.", hint)
 
 
 def _differences(

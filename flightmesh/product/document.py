@@ -33,6 +33,8 @@ from flightmesh.product.problems import Problem
 BYTES_MAX = 1_000_000
 DEPTH_MAX = 50
 NODES_MAX = 100_000
+# JSON escapes a character outside of the first plane in two halves; one alone no file, message or log can hold.
+_HALF = re.compile("[\ud800-\udfff]")
 
 # A step of a path into a document: the key of a mapping or the index in a list.
 Step = str | int
@@ -260,6 +262,8 @@ class _Composer:
     def _scalar(self, event: ScalarEvent) -> None:
         mark, text = _mark(event), cast(str, event.value)
         _refuse_tag(event, mark)
+        if _HALF.search(text):
+            text = _whole(text, mark)
         if self._awaits_key():
             self._key(text, mark)
             return
@@ -354,6 +358,15 @@ def _syntax(error: MarkedYAMLError) -> _Refused:
     began = error.context_mark
     hint = f"It belongs to what begins in line {began.line + 1}." if began is not None and context else None
     return _Refused(mark, f"Not valid YAML: {problem.strip().rstrip('.')}.", hint)
+
+
+def _whole(text: str, mark: Mark) -> str:
+    """The text with halves of characters put together."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        hint = "Write the character itself."
+    raise _Refused(mark, "An escape stands for half of a character.", hint)
 
 
 def _refuse_tag(event: Any, mark: Mark) -> None:

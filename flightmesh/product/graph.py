@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.product.model import Model
+from flightmesh.product.model import Model, Union
 
 
 def model_inputs(model: Model) -> tuple[str, ...]:
@@ -15,9 +15,17 @@ def model_inputs(model: Model) -> tuple[str, ...]:
     Empty for a SQL model: what that reads only a SQL parser can tell.
     """
     start = () if model.from_ is None else (model.from_,)
+    added = appended(model)
     joined = tuple(step.from_ for step in model.join)
     looked_up = tuple(step.from_ for step in model.lookup)
-    return tuple(dict.fromkeys((*start, *joined, *looked_up, *model.inputs)))
+    return tuple(dict.fromkeys((*start, *added, *joined, *looked_up, *model.inputs)))
+
+
+def appended(model: Model) -> tuple[str, ...]:
+    """The relations whose rows a low-code model adds to those it starts from."""
+    if isinstance(model.union, Union):
+        return model.union.from_
+    return model.union or ()
 
 
 def find_cycle(edges: Mapping[str, Iterable[str]]) -> tuple[str, ...] | None:

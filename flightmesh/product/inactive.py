@@ -8,14 +8,23 @@ from flightmesh.product.document import Document, Step
 from flightmesh.product.problems import Problem
 from flightmesh.product.words import one_of, place
 
-ACTIVE_SOURCES = ("parquet", "csv", "sqlite")
+ACTIVE_SOURCES = (
+    "parquet",
+    "csv",
+    "json",
+    "arrow",
+    "sqlite",
+    "postgres",
+    "flightsql",
+    "adbc",
+    "delta",
+    "iceberg",
+)
 
 # Places of keys (``*`` for any key or index) to the values that are active there. An empty tuple: none is.
 _NOT_ACTIVE: dict[tuple[str, ...], tuple[object, ...]] = {
-    ("sources", "*", "every"): (),
     ("sources", "*", "schema_drift"): (),
-    # These two belong to kinds of sources that are not active.
-    ("sources", "*", "uri"): (),
+    # This one belongs to a kind of source that is not active.
     ("sources", "*", "port"): (),
     ("models", "*", "materialize"): (),
     ("ports", "*", "versions"): (),
@@ -32,7 +41,6 @@ _NOT_ACTIVE: dict[tuple[str, ...], tuple[object, ...]] = {
 # Without these a product cannot be served, so they are problems and not notices.
 _NEEDED: dict[tuple[str, ...], tuple[object, ...]] = {
     ("sources", "*", "type"): ACTIVE_SOURCES,
-    ("sources", "*", "mode"): ("snapshot",),
 }
 
 
@@ -46,7 +54,7 @@ def unservable(document: Document, known_types: Sequence[str]) -> list[Problem]:
     """A problem for each value without which the product cannot be served; values of the wrong shape are told of
     elsewhere.
     """
-    known = {*known_types, "live"}
+    known = {*known_types}
     found = [(path, active) for path, active in _with_values(document, _NEEDED) if _value(document, path) in known]
     return [_problem(document, path, active, f"Active now: {one_of(map(str, active))}.") for path, active in found]
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from flightmesh.product.checks import check, check_contract, outside
+from flightmesh.product.checks import check, check_contract
 from flightmesh.product.contract import DataContract, load_contract
 from flightmesh.product.document import Document, read
 from flightmesh.product.draft import Draft, draft
 from flightmesh.product.inactive import inactive, unservable
 from flightmesh.product.model import Bundle, DataProduct, Source
+from flightmesh.product.paths import outside
 from flightmesh.product.policy_checks import check_policies, policy_notices
 from flightmesh.product.problems import Problem, ProductProblems, in_order
 from flightmesh.product.schema import validate
+from flightmesh.product.source_checks import source_notices
 
 MANIFEST = "product.yaml"
 
@@ -63,7 +65,7 @@ def examine(folder: Path) -> Examination:
     contracts, in_contracts = _contracts(parts)
     problems += [*shape, *check(parts), *unservable(document, _source_types()), *in_contracts]
     problems += check_policies(parts, contracts)
-    notices = [*inactive(document), *policy_notices(parts), *_declared_quality(contracts)]
+    notices = [*inactive(document), *source_notices(parts), *policy_notices(parts), *_declared_quality(contracts)]
     return Examination(folder, product, contracts, document, in_order(problems), in_order(notices))
 
 

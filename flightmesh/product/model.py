@@ -28,7 +28,7 @@ Mode = Literal["snapshot", "live"]
 
 def _shape(value: object) -> str | None:
     shapes: dict[type, str] = {str: "<text>", tuple: "<list>", list: "<list>", dict: "<mapping>"}
-    return shapes.get(type(value))
+    return "<mapping>" if isinstance(value, BaseModel) else shapes.get(type(value))
 
 
 def _number(value: object) -> str | None:
@@ -37,6 +37,10 @@ def _number(value: object) -> str | None:
 
 def _scalar(value: object) -> str | None:
     return {str: "<text>", bool: "<bool>"}.get(type(value)) or _number(value)
+
+
+def _rows(value: object) -> str | None:
+    return "<text>" if value == "all" else "<int>" if type(value) is int else None
 
 
 def _choice(of: Any, expected: str) -> Any:
@@ -60,6 +64,28 @@ Constant = Annotated[
     | Annotated[float, Field(allow_inf_nan=False), Tag("<float>")],
     _choice(_scalar, "text, a number, true or false"),
 ]
+Direction = Literal["asc", "desc", "asc nulls first", "desc nulls first"]
+Order = Annotated[
+    _Text | _List | Annotated[Mapping[str, Direction], Tag("<mapping>")],
+    _choice(_shape, "a name, a list of names or a mapping of names to asc or desc"),
+]
+Rows = Annotated[
+    Annotated[int, Field(ge=0), Tag("<int>")] | Annotated[Literal["all"], Tag("<text>")],
+    _choice(_rows, "a whole number or all"),
+]
+Values = Annotated[
+    Annotated[tuple[Constant, ...], Tag("<list>")] | Annotated[Mapping[str, Constant], Tag("<mapping>")],
+    _choice(_shape, "a list of values or a mapping of column name to value"),
+]
+
+
+def _null_is_a_word(value: object) -> object:
+    # The author writes ``with: null``; YAML reads that as nothing.
+    return "null" if value is None else value
+
+
+# Where the key stands it says null, whose value YAML takes for none; without the key nothing is validated.
+Fill = Annotated[Literal["null"] | None, BeforeValidator(_null_is_a_word)]
 
 
 class Strict(BaseModel):
@@ -82,20 +108,54 @@ class Source(Strict):
     type: Literal[
         "parquet", "csv", "json", "arrow", "sqlite", "postgres", "flightsql", "adbc", "delta", "iceberg", "flightmesh"
     ] = Field(description="The kind of the source.")
-    path: str | None = Field(default=None, description="File, relative to the product's folder. For files and SQLite.")
+    path: str | None = Field(
+        default=None,
+        description="Files, SQLite, Delta, Iceberg: a file, a folder or a pattern (data/**/*.parquet) in the product's "
+        "folder, or a URI of an object store (s3://bucket/prefix/*.parquet).",
+    )
     uri: str | None = Field(default=None, description="Address of a database or server. Secrets as ${secret:NAME}.")
+    driver: str | None = Field(default=None, description="adbc only: the name of its library or package.")
+    schema_: str | None = Field(
+        default=None,
+        validation_alias="schema",
+        serialization_alias="schema",
+        description="Databases: the schema whose tables are meant; default the database's own.",
+    )
     tables: tuple[str, ...] = Field(
-        default=(), description="Tables of a database to offer to the models, as source.table."
+        default=(), description="Databases: the tables to offer to the models, as source.table; default all."
+    )
+    options: Mapping[str, Constant] = Field(
+        default={}, description="Options of the driver or the file system. Secrets as ${secret:NAME}."
+    )
+    version: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="delta, iceberg: the table's version or snapshot id to read; default the newest."
+    )
+    timestamp: str | None = Field(
+        default=None, description="delta, iceberg: read the table as it was at this time (ISO 8601 with zone)."
     )
     types: Mapping[str, str] = Field(
-        default={}, description="CSV only: column name to Arrow type name, where inference is wrong."
+        default={}, description="csv, json: column name to Arrow type name, where inference is wrong."
     )
-    null_values: tuple[str, ...] = Field(default=("",), description="CSV only: texts that mean NULL.")
-    delimiter: str = Field(default=",", description="CSV only: the column separator, one character.")
+    null_values: tuple[str, ...] = Field(default=("",), description="csv only: texts that mean NULL.")
+    delimiter: str = Field(default=",", description="csv only: the column separator, one character.")
     mode: Mode = Field(
         default="snapshot", description="snapshot: read when the product is built; live: read at query time."
     )
     every: str | None = Field(default=None, description="How often a snapshot is renewed, for example 15m.")
+    stale: Literal["refuse", "serve"] = Field(
+        default="refuse",
+        description="When a snapshot cannot be renewed: refuse reads, or serve the last one, marked stale.",
+    )
+    timeout: str = Field(
+        default="4s",
+        description="Databases, object stores: how long a read may wait for its next rows, for example 4s.",
+    )
+    connections: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="Databases: most connections open at once."
+    )
+    retries: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=1, description="Databases, object stores: how often a read that failed at its start is tried again."
+    )
     schema_drift: str | None = Field(default=None, description="What to do when the source's schema changes.")
     port: str | None = Field(default=None, description="flightmesh only: the port of the other product.")
 
@@ -127,11 +187,99 @@ class Lookup(Strict):
     take: Columns = Field(description="As in join.")
 
 
+class Union(Strict):
+    """Rows of other relations behind those of ``from``, columns by name. A list of relations stands for ``from``
+    alone.
+    """
+
+    from_: tuple[str, ...] = Field(
+        validation_alias="from", serialization_alias="from", description="The source tables or models to add, in order."
+    )
+    fill: Fill = Field(
+        default=None, description="null: a column that a relation lacks is NULL there; default: it is a mistake."
+    )
+    distinct: bool = Field(default=False, description="Whether equal rows stay once.")
+    label: str | None = Field(default=None, description="New column with the name of the relation a row came from.")
+
+
+class Latest(Strict):
+    """The row with the greatest order of each key; exactly one."""
+
+    by: tuple[str, ...] = Field(default=(), description="Key columns; none makes one row of the whole.")
+    order: Names = Field(
+        description="Column that tells which row is the latest, and further ones for rows equal in it; NULL is least."
+    )
+
+
+class Unpivot(Strict):
+    """Columns to rows: one row for each of the columns, beside all others."""
+
+    columns: Columns = Field(description="Columns to turn into rows: a list, or a mapping of text in name to column.")
+    name: str = Field(description="New column that holds which column a row came from.")
+    value: str = Field(description="New column that holds its value.")
+    keep_nulls: bool = Field(default=False, description="Whether a value that is NULL makes a row.")
+
+
+class Frame(Strict):
+    """Which rows a window measure sees, counted from each row in the window's order."""
+
+    preceding: Rows = Field(default="all", description="Rows before: a number or all.")
+    following: Rows = Field(default=0, description="Rows after: a number or all.")
+
+
+class Window(Strict):
+    """Measures over the rows around each row. Every row stays."""
+
+    by: tuple[str, ...] = Field(default=(), description="Columns of the groups; none makes one group of the whole.")
+    order: Order = Field(
+        default=(),
+        description="Order inside a group: columns, or a mapping of column to direction. Without it a measure sees the "
+        "whole group.",
+    )
+    frame: Frame | None = Field(default=None, description="Default with an order: all rows up to this one.")
+    measures: Mapping[str, str] = Field(
+        description="New column to SQL expression; its calls of aggregate and window functions see the frame."
+    )
+
+
+class Rank(Strict):
+    """A new column that numbers the rows of each group in an order."""
+
+    name: str = Field(description="The new column.")
+    by: tuple[str, ...] = Field(default=(), description="Columns of the groups; none makes one group of the whole.")
+    order: Order = Field(description="Columns to rank by, or a mapping of column to direction; NULL comes last.")
+    method: Literal["row_number", "rank", "dense_rank"] = Field(
+        default="row_number",
+        description="Equal rows: row_number counts on; rank gives one number, then skips; dense_rank does not skip.",
+    )
+    top: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Keep rows up to this number alone.")
+
+
 class Aggregate(Strict):
     """Groups and measures of a low-code model."""
 
     by: tuple[str, ...] = Field(default=(), description="Columns to group by; none makes one row of the whole.")
     measures: Mapping[str, str] = Field(description="Name of the measure to its SQL expression.")
+
+
+class Pivot(Strict):
+    """Rows to columns: one row per group, and a column for each of the values and each measure."""
+
+    on: str = Field(description="The column whose values become columns.")
+    values: Values = Field(
+        description="The values, which are the columns' names; or a mapping of column name to value. Other values are "
+        "left out."
+    )
+    using: Mapping[str, str] = Field(
+        description="Measures over the rows of a value, name to SQL expression. With several a column is named "
+        "value_measure."
+    )
+    by: tuple[str, ...] = Field(default=(), description="Columns to group by; none makes one row of the whole.")
+
+
+Appended = Annotated[
+    _List | Annotated[Union, Tag("<mapping>")], _choice(_shape, "a list of relations or a mapping with from")
+]
 
 
 class Materialize(Strict):
@@ -148,8 +296,8 @@ class Model(Strict):
     """One relation built from sources and other models: low-code (``from``), ``sql`` or ``python``; exactly one of the
     three.
 
-    Low-code steps apply in this fixed order, whatever their order in the file: from, keep, cast, filter, derive,
-    dedupe, join, lookup, aggregate.
+    Low-code steps apply in this fixed order, whatever their order in the file: from, union, keep, cast, filter, derive,
+    dedupe, latest, unpivot, join, lookup, window, rank, aggregate, pivot.
     """
 
     description: str | None = Field(default=None, description="What the model holds.")
@@ -158,6 +306,9 @@ class Model(Strict):
         validation_alias="from",
         serialization_alias="from",
         description="Low-code: the source table or model to start from.",
+    )
+    union: Appended | None = Field(
+        default=None, description="Low-code: relations whose rows are added: a list, or a mapping with more to say."
     )
     keep: Columns | None = Field(
         default=None,
@@ -169,9 +320,14 @@ class Model(Strict):
         default={}, description="Low-code: new column to SQL expression over the columns so far."
     )
     dedupe: tuple[str, ...] = Field(default=(), description="Low-code: key columns; the first row of each key stays.")
+    latest: Latest | None = Field(default=None, description="Low-code: the latest row of each key.")
+    unpivot: Unpivot | None = Field(default=None, description="Low-code: columns to rows.")
     join: tuple[Join, ...] = Field(default=(), description="Low-code: joins, in order.")
     lookup: tuple[Lookup, ...] = Field(default=(), description="Low-code: look-ups, in order.")
-    aggregate: Aggregate | None = Field(default=None, description="Low-code: groups and measures, the last step.")
+    window: tuple[Window, ...] = Field(default=(), description="Low-code: measures over the rows around each row.")
+    rank: tuple[Rank, ...] = Field(default=(), description="Low-code: numbers of rows in an order.")
+    aggregate: Aggregate | None = Field(default=None, description="Low-code: groups and measures.")
+    pivot: Pivot | None = Field(default=None, description="Low-code: rows to columns.")
     sql: str | None = Field(default=None, description="One SELECT in DuckDB's dialect over sources and models.")
     python: str | None = Field(default=None, description="path/to/file.py:function, LazyFrames in, LazyFrame out.")
     inputs: tuple[str, ...] = Field(
@@ -234,11 +390,6 @@ class MaskBy(Strict):
     band: Width | None = Field(default=None, description="Numbers: lower bound of the band of this width.")
     first: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Text: the first n characters.")
     constant: Constant | None = Field(default=None, description="This value in every row.")
-
-
-def _null_is_a_word(value: object) -> object:
-    # The author writes ``with: null``; YAML reads that as nothing.
-    return "null" if value is None else value
 
 
 def _mask(value: object) -> str | None:

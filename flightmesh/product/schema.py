@@ -14,6 +14,7 @@ from pydantic import Tag, ValidationError
 
 from flightmesh.names import did_you_mean, nearest
 from flightmesh.product.document import Document, Step
+from flightmesh.product.durations import EXAMPLES
 from flightmesh.product.model import POLICY_TAGS, DataProduct, Strict
 from flightmesh.product.problems import Problem
 from flightmesh.product.words import found, one_of, place
@@ -27,7 +28,7 @@ _TAG = re.compile(r"<[a-z]+>")
 _EXPECTED = {
     "string_type": "text", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
     "tuple_type": "a list", "dict_type": "a mapping", "mapping_type": "a mapping", "model_type": "a mapping",
-    "greater_than": "more than {gt}", "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}", "greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}",
 }  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def _problem(entry: Any, document: Document) -> Problem:
         return _unknown_key(entry["loc"], path, document)
     if entry["type"] == "missing":
         return document.problem(path[:-1], f"The key {place(path)} is missing.", key=True)
-    if entry["type"] == "shape" and isinstance(entry["input"], dict):
+    if entry["type"] == "shape" and isinstance(entry["input"], dict) and _policy_hint(path):
         message = f"{place(path)} has none of the keys {_POLICY_WORDS}."
         return document.problem(path, message, _policy_hint(path), key=True)
     node = document.find(path)
@@ -129,6 +130,8 @@ def _expectation(entry: Any, path: list[Step], text: str | None) -> tuple[str, s
     expected = _EXPECTED.get(entry["type"], "").format(**context)
     if expected == "text" and path == ["version"] and text is not None:
         return expected, f'Write three numbers in quotes, such as "{_three_numbers(text)}".'
+    if expected == "text" and path[0] == "sources" and path[-1] in ("timeout", "every"):
+        return "a length of time", EXAMPLES
     if expected == "text" and isinstance(value, int | float):
         return expected, f'Put it in quotes: "{text}".'
     if value is None and expected in ("a mapping", "a list"):

@@ -20,11 +20,13 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 
 _FILE = "server.json"
 _LOCK = "LOCK"
+_RENEW = "renew"
 _POLL_S = 0.05
 
 
 class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running server says of itself. ``loads`` counts how often it has loaded its products."""
+    """What a running server says of itself. ``loads`` counts how often it has loaded its products, ``stale``
+    are those that are served from an older snapshot, with the reason."""
 
     pid: int
     uri: str
@@ -32,6 +34,7 @@ class ServerRecord(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     products: tuple[str, ...]
     unavailable: dict[str, str]
+    stale: dict[str, str] = {}
     error: str | None = None
 
 
@@ -63,13 +66,28 @@ class Control:
             )
         return msgspec.json.decode(data, type=ServerRecord)
 
-    def reload(self, timeout_s: float) -> ServerRecord:
-        """Makes the running server load its products again; what it says afterwards.
+    def takes_renewal(self) -> bool:
+        """Whether somebody has asked that sources be read again, whatever their time; the question is then answered."""
+        try:
+            (self.state / _RENEW).unlink()
+        except OSError:
+            return False
+        return True
+
+    def asks_renewal(self) -> None:
+        """Asks that the next load reads every source again."""
+        (self.state / _RENEW).touch()
+
+    def reload(self, timeout_s: float, *, renews: bool = False) -> ServerRecord:
+        """Makes the running server load its products again; what it says afterwards. ``renews``: reading every source
+        again that is read for snapshots, also where it is not due.
 
         Errors: UNAVAILABLE when none runs, INVALID when it could not load, DEADLINE when it takes longer than the
         timeout.
         """
         before = self.read()
+        if renews:
+            self.asks_renewal()
         os.kill(before.pid, signal.SIGHUP)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

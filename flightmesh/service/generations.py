@@ -15,9 +15,11 @@ from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.config import Limits
 from flightmesh.engine.twin import Twin
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import ProductName
 from flightmesh.planner.cache import Cache
 from flightmesh.planner.masks import Reader
 from flightmesh.planner.surface import Surface, surface
+from flightmesh.product.model import DataProduct
 from flightmesh.service.authn import Principal
 
 # A statement that was being planned when its generation was superseded has no lease and no hold yet.
@@ -84,6 +86,10 @@ class Generations:
         with self._lock:
             entry.surfaces.add(made.id)
         return made
+
+    def product(self, generation: str, name: ProductName) -> DataProduct:
+        """The manifest of a product of a readable generation."""
+        return self._entry(generation).snapshot.products[name].product
 
     def _entry(self, generation: str | None) -> _Generation:
         with self._lock:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.catalog.snapshot import ProductSnapshot, Snapshot
 from flightmesh.catalog.store import Store
+from flightmesh.config import Limits
 from flightmesh.errors import FlightmeshError
+from flightmesh.names import ProductName
+from flightmesh.product.durations import seconds
 from flightmesh.service.control import Control, ServerRecord
 from flightmesh.service.generations import Generations
 from flightmesh.telemetry import count
@@ -39,6 +42,8 @@ class Node:
         forget: Callable[[Collection[str]], None],
         control: Control,
         record: ServerRecord,
+        limits: Limits,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._generations = generations
@@ -46,6 +51,10 @@ class Node:
         self._forget = forget
         self._control = control
         self._record = record
+        self._limits = limits
+        self._clock = clock
+        self._loaded_at = clock()
+        self._renewed_at: dict[ProductName, float] = {}
         self._held: set[str] = set()
 
     def start(self) -> None:
@@ -59,6 +68,7 @@ class Node:
         When nothing can be loaded at all, the current generation stays and the control file says why.
         """
         failure: str | None = None
+        self._loaded_at = self._clock()
         try:
             loaded = self._load(self._generations.current)
         except (FlightmeshError, OSError) as error:
@@ -74,6 +84,26 @@ class Node:
             self._tell(failure)
         except OSError:
             log.exception("control.failed")  # Whoever asked for the reload waits in vain; readers notice nothing.
+
+    def reload_if_due(self) -> bool:
+        """Loads the products again when a snapshot's time is over, or a source did not answer the last time; whether
+        it did.
+        """
+        snapshot, now = self._generations.current, self._clock()
+        failed = any(entry.is_passing for entry in snapshot.unavailable.values())
+        failed = failed or any(product.stale for product in snapshot.products.values())
+        is_retry = failed and now - self._loaded_at >= self._limits.source_retry_s
+        due = [product.name for product in snapshot.products.values() if self._is_due(product, now)]
+        if not due and not is_retry:
+            return False
+        self._renewed_at |= dict.fromkeys(due, now)
+        self.reload()
+        return True
+
+    def _is_due(self, product: ProductSnapshot, now: float) -> bool:
+        """Whether the time of one of the product's snapshots is over, counted from when it was taken or last tried."""
+        since = max(product.built_at, self._renewed_at.get(product.name, 0.0))
+        return any(now - since >= every for every in _renewals(product))
 
     def sweep(self) -> None:
         """Gives up generations that nobody can read any more: engine instances, plans, files."""
@@ -97,6 +127,14 @@ class Node:
         self._control.write(msgspec.structs.replace(self._record, error=error))
 
 
+def _renewals(product: ProductSnapshot) -> Iterator[float]:
+    """After how many seconds each of the product's snapshots is to be taken again."""
+    for source in product.product.sources.values():
+        every = seconds(source.every) if source.every is not None and source.mode == "snapshot" else None
+        if every is not None:
+            yield every
+
+
 def record_of(loaded: Loaded, *, pid: int, uri: str, loads: int = 1) -> ServerRecord:
     """What a server says of itself when it serves this."""
     snapshot = loaded.snapshot
@@ -108,6 +146,7 @@ def record_of(loaded: Loaded, *, pid: int, uri: str, loads: int = 1) -> ServerRe
         generation=snapshot.generation,
         products=tuple(sorted(map(str, snapshot.products))),
         unavailable={**failed, **loaded.left_out},
+        stale={str(name): product.stale for name, product in sorted(snapshot.products.items()) if product.stale},
     )
 
 

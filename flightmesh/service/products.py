@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from flightmesh.catalog.snapshot import ProductSnapshot
 from flightmesh.config import Limits
-from flightmesh.names import ProductName
+from flightmesh.names import ProductName, TableName
 from flightmesh.planner.cache import Cache
 from flightmesh.planner.pipeline import Planner
 from flightmesh.planner.surface import Surface, SurfaceTable
+from flightmesh.planner.upstream import upstream
 from flightmesh.service.generations import Generations
 from flightmesh.service.sessions import Session
+from flightmesh.sources.naming import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class ProductCard:
     owner: str | None
     tables: tuple[SurfaceTable, ...]
     unavailable: str | None
+    upstream: Mapping[TableName, tuple[Dataset, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class Products:
     def __init__(self, generations: Generations, planner: Planner, limits: Limits) -> None:
         self._generations = generations
         self._planner = planner
+        self._limits = limits
+        self._datasets: Cache[tuple[str, str], tuple[Dataset, ...]] = Cache(limits.surface_cache_entries_max)
         self._described: Cache[str, tuple[TableDescription, ...]] = Cache(limits.surface_cache_entries_max)
 
     def surface(self, session: Session) -> Surface:
@@ -83,11 +90,18 @@ class Products:
                         product.owner.team,
                         tables,
                         None,
+                        {table.name: self._upstream(entry, table) for table in tables},
                     )
                 )
         for path, reason in shown.namespace.unavailable.items():
             cards.append(ProductCard(ProductName(*path), ".".join(path), "", "unavailable", None, None, (), reason))
         return tuple(sorted(cards, key=lambda card: card.name))
+
+    def _upstream(self, entry: ProductSnapshot, table: SurfaceTable) -> tuple[Dataset, ...]:
+        """The tables of sources that the port comes from."""
+        model = entry.product.ports[table.name.table].model
+        key = (entry.bundle_id, model)
+        return self._datasets.get_or_make(key, lambda: upstream(entry.product, model, limits=self._limits))
 
 
 def _ordered(surface: Surface) -> tuple[SurfaceTable, ...]:

@@ -5,6 +5,7 @@ content.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,11 @@ class File:
     path: Path
     name: str
 
+    @property
+    def folder(self) -> Path:
+        """The product's folder."""
+        return self.path.parents[len(PurePosixPath(self.name).parts) - 1]
+
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
@@ -31,24 +37,38 @@ class Stamp:
     inode: int
 
 
+def inside(source: str, path: str, shown: str) -> str:
+    """The path, relative to the product's folder; INVALID when it leaves it. ``shown`` is what the author wrote."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not path:
+        raise invalid(source, f"the path {shown} leaves the product's folder.", "Give a path inside the folder.")
+    return pure.as_posix()
+
+
+def confined(folder: Path, source: str, name: str) -> Path:
+    """What the name leads to when links are followed; INVALID when that lies outside of the product's folder."""
+    try:
+        real = Path(os.path.realpath(folder / name))
+    except (OSError, ValueError) as error:
+        raise unavailable(source, f"the file {name} cannot be read.") from error
+    if not real.is_relative_to(os.path.realpath(folder)):
+        raise invalid(source, f"{name} leaves the product's folder through a link.", "Put the file itself there.")
+    return real
+
+
 def find_file(folder: Path, source: str, spec: Source) -> File:
     """The file that the path of the source names; INVALID or UNAVAILABLE when there is none."""
     if spec.path is None:
         raise invalid(source, f"a source of type {spec.type} needs a path.")
-    path = PurePosixPath(spec.path)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise invalid(
-            source,
-            f"the path {spec.path} leaves the product's folder.",
-            "Give a path inside the folder.",
-        )
-    if not (folder / path).is_file():
+    path = inside(source, spec.path, spec.path)
+    if not confined(folder, source, path).is_file():
         raise unavailable(source, f"the file {spec.path} is missing.")
-    return File(folder / path, path.as_posix())
+    return File(folder / path, path)
 
 
 def stamp(source: str, file: File) -> Stamp:
-    """The file's state now; UNAVAILABLE when it is gone."""
+    """The file's state now; UNAVAILABLE when it is gone, INVALID when it is outside of the product's folder by now."""
+    confined(file.folder, source, file.name)
     try:
         status = file.path.stat()
     except OSError as error:

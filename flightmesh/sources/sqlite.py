@@ -17,7 +17,7 @@ blob                                    binary; INVALID beside other classes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,14 +28,35 @@ import adbc_driver_manager
 import adbc_driver_sqlite
 import pyarrow as pa
 
+from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import did_you_mean, fold, literal, quote
 from flightmesh.product.model import Source
-from flightmesh.sources.base import BATCH_ROWS, SourceHandle, SourceTable, invalid
-from flightmesh.sources.files import File, Stamp, find_file, fingerprint, stamp
+from flightmesh.sources import literals
+from flightmesh.sources.base import (
+    BATCH_ROWS,
+    Description,
+    Fetch,
+    ForeignKey,
+    Narrowing,
+    Pushed,
+    SourceHandle,
+    SourceTable,
+    invalid,
+    unavailable,
+)
+from flightmesh.sources.dataset import Batches, under_way
+from flightmesh.sources.files import File, Stamp, confined, find_file, fingerprint, stamp
+from flightmesh.sources.render import Operand, render
+from flightmesh.sources.secrets import Secrets
 
 _INTEGER, _REAL, _TEXT, _BLOB, _WIDE = 1, 2, 4, 8, 16
 _EXACT_MAX = 2**53
+_TELL = "Tell the owner of the product."
 # The value whose storage class makes the driver choose the type.
+_INFO = 'SELECT name, upper(type) AS type, "notnull" <> 0 AS is_required, pk FROM pragma_table_info({}) ORDER BY pk'
+# Without columns of its own a reference means the other table's primary key.
+_REFERENCES = """SELECT id, "table" AS target, "from" AS here, "to" AS there FROM pragma_foreign_key_list({})
+ ORDER BY id DESC, seq"""
 _LEADING = {pa.int64(): "0", pa.float64(): "0.0", pa.string(): "''", pa.binary(): "x''"}
 
 
@@ -44,6 +65,7 @@ class _Column:
     name: str
     type: pa.DataType
     expression: str
+    operand: Operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,48 +77,104 @@ class SqliteTable:
     table: str
 
     def schema(self) -> pa.Schema:
-        return pa.schema([pa.field(column.name, column.type) for column in self._columns()])
+        return _schema(self._columns())
 
     def read(self) -> pa.RecordBatchReader:
         columns = self._columns()
-        schema = pa.schema([pa.field(column.name, column.type) for column in columns])
-        return pa.RecordBatchReader.from_batches(schema, self._batches(columns, schema))
+        schema = _schema(columns)
+        sql, _ = self._statement(Narrowing(), columns)
+        return pa.RecordBatchReader.from_batches(schema, self._batches(sql, columns, schema, is_live=False))
 
     def fingerprint(self) -> str:
         return fingerprint(self.source, _files(self.file))
+
+    def pushed(self, narrowing: Narrowing) -> Pushed:
+        """Counts the storage classes anew when the file has changed."""
+        sql, left = self._statement(narrowing, self._columns())
+        return Pushed(sql, left)
+
+    def fetch(self, narrowing: Narrowing, schema: pa.Schema) -> Fetch:
+        columns = self._columns()
+        by_name = {column.name: column for column in columns}
+        for item in schema:
+            found = by_name.get(item.name)
+            if found is None:
+                raise unavailable(self.source, f"table {self.table} has no column {item.name} any more.", _TELL)
+            if found.type != item.type:
+                message = f"column {item.name} of table {self.table} is now {found.type}, it was {item.type}."
+                raise unavailable(self.source, message, _TELL)
+        sql, _ = self._statement(narrowing, columns)
+        selected = tuple(by_name[name] for name in schema.names)
+        return under_way(self.source, schema, self._live_batches(sql, selected, schema))
+
+    def description(self) -> Description:
+        keys = {name: _primary_key(self.source, self.file, name) for name in _tables(self.source, self.file)}
+        listed = _rows(self.source, self.file, _INFO.format(literal(self.table)))
+        rows = _rows(self.source, self.file, _REFERENCES.format(literal(self.table)))
+        return Description(
+            primary_key=keys.get(self.table, ()),
+            foreign_keys=tuple(_foreign_keys(rows, keys)),
+            required=frozenset(str(row["name"]) for row in listed if row["is_required"]) | _row_id(listed),
+        )
 
     def _columns(self) -> tuple[_Column, ...]:
         states = tuple(stamp(self.source, file) for file in _files(self.file))
         return _columns(states, self.source, self.file, self.table)
 
-    def _batches(self, columns: tuple[_Column, ...], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        leading = ", ".join(f"{_LEADING[column.type]} AS {quote(column.name)}" for column in columns)
-        listed = ", ".join(column.expression for column in columns)
-        query = f"SELECT {listed} FROM {quote(self.table)}"
+    def _statement(self, narrowing: Narrowing, columns: tuple[_Column, ...]) -> tuple[str, tuple[str, ...]]:
+        by_name = {column.name: column for column in columns}
+        names = by_name if narrowing.columns is None else narrowing.columns
+        rendered = render(narrowing.predicate, {column.name: column.operand for column in columns})
+        sql = f"SELECT {', '.join(by_name[name].expression for name in names) or '1'} FROM {quote(self.table)}"
+        if rendered.sql:
+            sql += f" WHERE {rendered.sql}"
+        if narrowing.limit is not None and rendered.is_exact:
+            sql += f" LIMIT {narrowing.limit}"
+        return sql, rendered.left
+
+    def _live_batches(self, sql: str, columns: tuple[_Column, ...], schema: pa.Schema) -> Batches:
+        try:
+            yield from self._batches(sql, columns, schema, is_live=True)
+        except FlightmeshError as error:
+            if error.code is not ErrorCode.INVALID:
+                raise
+            # The hint may quote the driver, and with it values.
+            message = f"{self.file.name} changed while it was read, or is damaged."
+            raise unavailable(self.source, message, "Try again.") from error
+
+    def _batches(
+        self, sql: str, columns: tuple[_Column, ...], schema: pa.Schema, *, is_live: bool
+    ) -> Iterator[pa.RecordBatch]:
+        leading = ", ".join(f"{_LEADING[column.type]} AS {quote(column.name)}" for column in columns) or "1"
         first = True
-        with _query(self.source, self.file, f"SELECT {leading} UNION ALL {query}") as reader:
-            assert reader.schema.types == schema.types, (reader.schema, schema)
+        with _query(self.source, self.file, f"SELECT {leading} UNION ALL SELECT * FROM ({sql})", is_live) as reader:
+            assert not columns or reader.schema.types == schema.types, (reader.schema, schema)
             for batch in reader:
                 try:
                     # Text that is not UTF-8 is legal in SQLite and would crash those who read on.
                     batch.validate(full=True)
                 except pa.ArrowInvalid as error:
                     raise invalid(self.source, f"table {self.table} holds text that is not UTF-8.") from error
-                yield pa.RecordBatch.from_arrays(batch.slice(1 if first else 0).columns, schema=schema)
+                rows = batch.slice(1 if first else 0)
+                yield pa.RecordBatch.from_arrays(rows.columns, schema=schema) if columns else rows.select([])
                 first = False
 
 
-def open_sqlite(folder: Path, name: str, spec: Source) -> SourceHandle:
-    """The tables that the manifest names, as ``source.table``."""
+def open_sqlite(folder: Path, name: str, spec: Source, _secrets: Secrets) -> SourceHandle:
+    """The tables that the manifest names, else all, as ``source.table``."""
     file = find_file(folder, name, spec)
     known = _tables(name, file)
     folded = {fold(table): table for table in known}
     tables: dict[tuple[str, ...], SourceTable] = {}
-    for table in spec.tables:
+    for table in spec.tables or known:
         if fold(table) not in folded:
             raise invalid(name, f"{file.name} has no table {table}.", did_you_mean(table, known))
         tables[(name, table)] = SqliteTable(name, file, folded[fold(table)])
     return SourceHandle(name, tables)
+
+
+def _schema(columns: Iterable[_Column]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, column.type) for column in columns])
 
 
 def _files(file: File) -> tuple[File, ...]:
@@ -106,16 +184,18 @@ def _files(file: File) -> tuple[File, ...]:
 
 
 @contextmanager
-def _query(source: str, file: File, query: str) -> Iterator[pa.RecordBatchReader]:
+def _query(source: str, file: File, query: str, is_live: bool = False) -> Iterator[pa.RecordBatchReader]:
     """The rows of a query, within a ``with`` block. UNAVAILABLE when the file cannot be opened, INVALID when it is no
     database.
 
     The driver's plain interface: the one after Python's DB-API would import every data frame library there is.
     """
     # immutable also reads from folders that cannot be written, where a log cannot be opened; with a log it would miss
-    # rows.
-    immutable = "" if len(_files(file)) > 1 else "&immutable=1"
-    uri = f"file:{url_quote(str(file.path.resolve()))}?mode=ro{immutable}"
+    # rows, and live, where others write meanwhile, it would read without their locks.
+    files = _files(file)
+    immutable = "" if is_live or len(files) > 1 else "&immutable=1"
+    real, *_ = (confined(each.folder, source, each.name) for each in files)
+    uri = f"file:{url_quote(str(real))}?mode=ro{immutable}"
     try:
         with (
             adbc_driver_sqlite.connect(uri) as database,
@@ -143,13 +223,41 @@ def _tables(source: str, file: File) -> list[str]:
     return [str(row["name"]) for row in _rows(source, file, query)]
 
 
+def _primary_key(source: str, file: File, table: str) -> tuple[str, ...]:
+    rows = _rows(source, file, _INFO.format(literal(table)))
+    return tuple(str(row["name"]) for row in rows if row["pk"])
+
+
+def _row_id(listed: Iterable[Mapping[str, object]]) -> frozenset[str]:
+    """The column that stands for the row's own number, and so is never NULL; other primary keys may be, in SQLite."""
+    keys = [row for row in listed if row["pk"]]
+    return frozenset(str(row["name"]) for row in keys if len(keys) == 1 and row["type"] == "INTEGER")
+
+
+def _foreign_keys(rows: list[dict[str, object]], keys: Mapping[str, tuple[str, ...]]) -> Iterator[ForeignKey]:
+    """The references to tables that are there; ``keys`` are the primary keys of all tables."""
+    tables = {fold(name): name for name in keys}
+    for number in dict.fromkeys(row["id"] for row in rows):
+        parts = [row for row in rows if row["id"] == number]
+        target = tables.get(fold(str(parts[0]["target"])))
+        if target is None:
+            continue
+        here = tuple(str(row["here"]) for row in parts)
+        named = tuple(str(row["there"]) for row in parts if row["there"] is not None)
+        referenced = named or keys[target]
+        if len(referenced) == len(here):
+            yield ForeignKey(here, target, referenced)
+
+
 @lru_cache(maxsize=1024)
 def _columns(states: tuple[Stamp, ...], source: str, file: File, table: str) -> tuple[_Column, ...]:
     """The columns with their types; ``states`` is the key under which the answer holds."""
     listed = _rows(source, file, f"SELECT name, type FROM pragma_table_xinfo({literal(table)}) WHERE hidden <> 1")
     declared = {str(row["name"]): str(row["type"] or "") for row in listed}
     classes = _classes(source, file, table, list(declared))
-    return tuple(_column(source, table, name, declared[name], classes[name]) for name in declared)
+    (encoding,) = _rows(source, file, "SELECT encoding = 'UTF-8' AS is_utf8 FROM pragma_encoding")
+    is_utf8 = bool(encoding["is_utf8"])
+    return tuple(_column(source, table, name, declared[name], classes[name], is_utf8) for name in declared)
 
 
 def _classes(source: str, file: File, table: str, columns: list[str]) -> dict[str, int]:
@@ -165,24 +273,35 @@ def _classes(source: str, file: File, table: str, columns: list[str]) -> dict[st
     return {name: int(str(row[f"c{index}"])) for index, name in enumerate(columns)}
 
 
-def _column(source: str, table: str, name: str, declared: str, flags: int) -> _Column:
+def _column(source: str, table: str, name: str, declared: str, flags: int, is_utf8: bool) -> _Column:
     column, found = quote(name), flags & (_INTEGER | _REAL | _TEXT | _BLOB)
     if found == 0:
-        return _Column(name, _affinity(declared), column)
+        return _Column(name, _affinity(declared), column, Operand(column))
     if found == _INTEGER:
-        return _Column(name, pa.int64(), column)
+        return _Column(name, pa.int64(), column, Operand(column, literals.integer, column, column))
     if found in (_REAL, _REAL | _INTEGER):
         if flags & _WIDE:
             raise invalid(source, f"column {name} of table {table} mixes fractions with integers beyond 2^53.")
-        return _Column(name, pa.float64(), f"CAST({column} AS REAL)")
+        operand = Operand(column, literals.finite_float, column, column)
+        return _Column(name, pa.float64(), f"CAST({column} AS REAL)", operand)
     if found == _TEXT:
-        return _Column(name, pa.string(), column)
+        return _Column(name, pa.string(), column, _text_operand(column, declared, is_utf8))
     if found == _BLOB:
-        return _Column(name, pa.binary(), column)
+        return _Column(name, pa.binary(), column, Operand(column))
     if found & _BLOB:
         raise invalid(source, f"column {name} of table {table} mixes binary values with others.")
     exact = f"CASE typeof({column}) WHEN 'real' THEN printf('%!.17g', {column}) ELSE CAST({column} AS TEXT) END"
-    return _Column(name, pa.string(), exact)
+    return _Column(name, pa.string(), exact, Operand(column))
+
+
+def _text_operand(column: str, declared: str, is_utf8: bool) -> Operand:
+    """Text is compared by bytes, whatever the column's own collation, and never as a number, whatever its affinity.
+
+    In a file that is kept in UTF-16 the order of bytes is another.
+    """
+    is_text = any(word in declared.upper() for word in ("CHAR", "CLOB", "TEXT")) and "INT" not in declared.upper()
+    bytewise = f"{column if is_text else '+' + column} COLLATE BINARY"
+    return Operand(column, literals.text, bytewise, bytewise if is_utf8 else None)
 
 
 def _affinity(declared: str) -> pa.DataType:

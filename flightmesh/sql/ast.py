@@ -60,6 +60,17 @@ def parse(text: str, *, bytes_max: int, depth_max: int) -> Tree:
     return Tree(read, answer["statements"][0])
 
 
+def write(root: Mapping[str, Any]) -> str:
+    """DuckDB's own text of one serialised statement; INTERNAL when the tree is none."""
+    answer = msgspec.json.encode({"error": False, "statements": [root]}).decode()
+    try:
+        with _parser() as parser:
+            rows = parser.execute("SELECT json_deserialize_sql($1::JSON)", [answer]).fetchall()
+    except duckdb.Error as error:
+        raise FlightmeshError(ErrorCode.INTERNAL, "A rewritten statement cannot be written.") from error
+    return str(rows[0][0])
+
+
 def place(text: str, byte_offset: int) -> tuple[int, int]:
     """Line and column (both from 1, columns in characters) of a byte offset."""
     before = text.encode()[:byte_offset].decode(errors="ignore")

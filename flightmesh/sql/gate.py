@@ -54,7 +54,7 @@ _NOT_ALLOWED_RELATIONS = {
     "SHOW_REF": "SHOW, DESCRIBE and SUMMARIZE are not allowed here",
 }
 _NO_POSITION = 2**64 - 1  # What the parser writes for "nowhere".
-_HINT = "Read ports with SELECT; the metadata commands of Flight SQL list ports and columns."
+READ_PORTS = "Read ports with SELECT; the metadata commands of Flight SQL list ports and columns."
 # Relations of DuckDB's catalogue that answer to a bare name: a CTE of that name could hide a slip in scoping.
 _CATALOGUE_PREFIXES = ("duckdb_", "pragma_", "sqlite_", "pg_", "information_schema")
 
@@ -83,13 +83,15 @@ class ParameterRef:
 class Survey:
     """What a statement consists of: relations and parameters in the order of the text, and what is refused.
 
-    ``cast_parameters`` are those that the author casts: what is bound to them is not cast before that.
+    ``cast_parameters`` are those that the author casts: what is bound to them is not cast before that. ``conditions``
+    is the number of comparisons.
     """
 
     relations: tuple[RelationRef, ...]
     parameters: tuple[ParameterRef, ...]
     refusals: tuple[FlightmeshError, ...]
     cast_parameters: frozenset[str] = frozenset()
+    conditions: int = 0
 
 
 def survey(tree: Tree) -> Survey:
@@ -107,6 +109,7 @@ def survey(tree: Tree) -> Survey:
         tuple(found.parameters[offset] for offset in sorted(found.parameters)),
         tuple(found.refusals),
         frozenset(found.cast_parameters),
+        found.conditions,
     )
 
 
@@ -124,6 +127,7 @@ class _Walk:
         self.cast_parameters: set[str] = set()
         # Calls that stand in FROM: they stream their rows when the statement runs.
         self.streams: set[int] = set()
+        self.conditions = 0
 
     def node(self, value: Any, scope: frozenset[str]) -> None:  # Any: the parser's own JSON
         if isinstance(value, list):
@@ -162,6 +166,7 @@ class _Walk:
             self.refuse(value, _NOT_ALLOWED_RELATIONS.get(kind, f"{statement} is not allowed in a query"))
 
     def expression(self, value: Mapping[str, Any], group: str) -> None:
+        self.conditions += group == "COMPARISON"
         if group not in _EXPRESSIONS:
             self.refuse(value, f"The expression {group} is not allowed")
         elif group in ("FUNCTION", "WINDOW"):
@@ -208,7 +213,7 @@ class _Walk:
             self.refuse(value, fact, f"Write plain numbers up to {CONSTANT_MAX:,}, or bind them as parameters.")
 
     def refuse(self, value: Mapping[str, Any], fact: str, hint: str | None = None) -> None:
-        self.refusals.append(FlightmeshError(ErrorCode.INVALID, f"{fact}{self.where(value)}.", hint=hint or _HINT))
+        self.refusals.append(FlightmeshError(ErrorCode.INVALID, f"{fact}{self.where(value)}.", hint=hint or READ_PORTS))
 
     def where(self, value: Mapping[str, Any]) -> str:
         return position(self.text, value.get("query_location", _NO_POSITION))

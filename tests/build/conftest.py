@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flightmesh.catalog.snapshot import PortData
+
 MANIFEST = """\
 flightmesh: v1
 product: air.mini
@@ -143,3 +145,9 @@ def write_contract(folder: Path, port: str, columns: Mapping[str, str]) -> None:
     lines = [f"  - {{name: {name}, physicalType: {kind}}}" for name, kind in columns.items()]
     path = folder / "contracts" / f"{port}.odcs.yaml"
     path.write_text(textwrap.dedent(text) + "\n".join(lines) + "\n")
+
+
+def parquet_of(port: PortData) -> Path:
+    """The Parquet file of a port whose rows were read."""
+    assert port.parquet is not None
+    return port.parquet

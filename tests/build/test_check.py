@@ -170,6 +170,14 @@ def test_what_the_manifest_shows_is_told_once(make_product: MakeProduct, edit: d
     assert message in problem.message
 
 
+def test_a_source_that_cannot_be_read_is_told_once(make_product: MakeProduct) -> None:
+    """The author would look for a missing table, where a secret is missing."""
+    database = 'reference: {type: postgres, uri: "${secret:NOPE}", mode: live}'
+    edit = {"reference: {type: sqlite, path: data/reference.sqlite, tables: [airlines]}": database}
+    (problem,) = check_product(make_product(edit=edit)).problems
+    assert problem.message == "Source reference: the secret NOPE is not there."
+
+
 def test_python_that_does_not_parse_is_told_once(make_product: MakeProduct) -> None:
     """The author would look for a second mistake."""
     (problem,) = check_product(make_product(code="def build(flights) return flights\n")).problems
@@ -183,3 +191,23 @@ def test_columns_that_differ_in_case_alone_are_refused(make_product: MakeProduct
     (problem,) = check_product(folder).problems
     assert problem.line == line_of(folder, "weather:")
     assert problem.message == "weather has columns with equal names: temp, Temp."
+
+
+def test_the_sql_of_low_code_models_is_told(make_product: MakeProduct) -> None:
+    """``check --show-sql`` would show something else than what runs: live models are not sorted."""
+    report = check_product(make_product())
+    assert list(report.sql) == ["flights"]
+    assert report.sql["flights"].startswith("WITH _numbered AS (\n")
+    assert "\n-- Keys without exactly one match in reference.airlines:\nWITH " in report.sql["flights"]
+    live = {"departures: {type: parquet,": "departures: {mode: live, type: parquet,"}
+    assert "_row" not in check_product(make_product("live", edit=live)).sql["flights"]
+
+
+def test_authors_get_help_of_their_own_with_what_is_refused(make_product: MakeProduct) -> None:
+    """They would be told to read ports, and of metadata commands."""
+    folder = make_product(
+        edit={"    from: departures\n": "    from: departures\n    derive: {a: xyzzy_plugh(carrier)}\n"}
+    )
+    (problem,) = [p for p in check_product(folder).problems if "xyzzy_plugh" in p.message]
+    assert problem.line == line_of(folder, "xyzzy_plugh")
+    assert problem.hint == "A model is one SELECT that depends on its inputs alone; a model in Python can do more."

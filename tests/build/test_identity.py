@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from flightmesh.build.identity import bundle_id, code_files, generation_id
-from flightmesh.build.pipeline import take_inputs
-from flightmesh.config import Limits
+from flightmesh.build.pipeline import BuildBounds, take_inputs
 from flightmesh.product.manifest import load_bundle
 
 from .conftest import CODE, MakeProduct
@@ -16,7 +15,7 @@ from .conftest import CODE, MakeProduct
 
 def ids(folder: Path) -> tuple[str, str]:
     bundle = load_bundle(folder)
-    return take_inputs(bundle, Limits()).snapshot_id, bundle_id(bundle)
+    return take_inputs(bundle, BuildBounds()).snapshot_id, bundle_id(bundle)
 
 
 @pytest.mark.parametrize(

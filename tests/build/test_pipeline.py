@@ -17,7 +17,7 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.product.manifest import load_bundle
 from flightmesh.product.problems import ProductProblems
 
-from .conftest import BY_CARRIER, BY_ORIGIN, COLUMNS, MakeProduct, write_contract
+from .conftest import BY_CARRIER, BY_ORIGIN, COLUMNS, MakeProduct, parquet_of, write_contract
 
 
 def build(folder: Path, state: Path, steps: list[str] | None = None) -> ProductSnapshot:
@@ -61,7 +61,7 @@ def test_ports_hold_what_the_sources_say(make_product: MakeProduct, state: Path)
 def test_the_folder_is_read_only_recorded_and_alone(make_product: MakeProduct, state: Path) -> None:
     """Files could be changed under a running server, or staging fill the disk."""
     found = build(make_product(), state)
-    folder = found.ports["flights"].parquet.parent
+    folder = parquet_of(found.ports["flights"]).parent
     assert folder == state / "products" / "air.mini" / found.snapshot_id
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
     record = json.loads((folder / "snapshot.json").read_text())
@@ -85,7 +85,7 @@ def test_damaged_files_are_built_anew(make_product: MakeProduct, state: Path) ->
     """A file cut off by a full disk or a hand would be served, or stop the server for good."""
     folder = make_product()
     first = build(folder, state)
-    path = first.ports["flights"].parquet
+    path = parquet_of(first.ports["flights"])
     path.chmod(0o644)
     path.write_bytes(b"PAR1")
     again = build(folder, state)

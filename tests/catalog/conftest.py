@@ -18,7 +18,7 @@ from flightmesh.catalog.records import (
     port_data,
     snapshot_folder,
 )
-from flightmesh.catalog.snapshot import DataColumn, ProductSnapshot, Snapshot, Unavailable
+from flightmesh.catalog.snapshot import DataColumn, PortData, ProductSnapshot, Snapshot, Unavailable
 from flightmesh.names import ProductName
 from flightmesh.product.contract import ContractColumn, DataContract
 from flightmesh.product.model import DataProduct
@@ -85,3 +85,9 @@ def generation(name: str, *products: ProductSnapshot, failed: Unavailable | None
     """A generation of these products."""
     unavailable = {} if failed is None else {failed.name: failed}
     return Snapshot(name, {product.name: product for product in products}, unavailable)
+
+
+def parquet_of(port: PortData) -> Path:
+    """The Parquet file of a port whose rows were read."""
+    assert port.parquet is not None
+    return port.parquet

@@ -22,7 +22,7 @@ from flightmesh.catalog.snapshot import Unavailable
 from flightmesh.catalog.store import Store
 from flightmesh.names import ProductName
 
-from .conftest import MakeProductSnapshot, generation
+from .conftest import MakeProductSnapshot, generation, parquet_of
 
 
 def test_a_generation_comes_back_as_it_was(make_snapshot: MakeProductSnapshot, state: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_generation_comes_back_as_it_was(make_snapshot: MakeProductSnapshot, s
 def test_a_snapshot_folder_comes_back_with_its_ports(make_snapshot: MakeProductSnapshot) -> None:
     """Types or row counts would be lost on reuse."""
     made = make_snapshot("s1")
-    folder = made.ports["p"].parquet.parent
+    folder = parquet_of(made.ports["p"]).parent
     record = read_snapshot(folder)
     assert record is not None
     assert port_data(folder, record) == made.ports
@@ -49,7 +49,7 @@ def test_a_snapshot_folder_comes_back_with_its_ports(make_snapshot: MakeProductS
 @pytest.mark.parametrize("damage", ["missing", "cut", "size", "gone", "format", "shape"])
 def test_a_damaged_snapshot_is_none(make_snapshot: MakeProductSnapshot, damage: str) -> None:
     """Half a snapshot would be served, or end the start with a traceback."""
-    folder = make_snapshot("s1").ports["p"].parquet.parent
+    folder = parquet_of(make_snapshot("s1").ports["p"]).parent
     record, parquet = folder / RECORD, folder / "p.parquet"
     for file in (record, parquet):
         file.chmod(0o644)
@@ -87,6 +87,6 @@ def test_paths_of_the_machine_are_not_written_down(make_snapshot: MakeProductSna
     texts = [
         encode_bundle(made.product, made.contracts),
         encode_generation(generation_record(generation("g", made))),
-        (made.ports["p"].parquet.parent / RECORD).read_bytes(),
+        (parquet_of(made.ports["p"]).parent / RECORD).read_bytes(),
     ]
     assert all(str(state).encode() not in text for text in texts)

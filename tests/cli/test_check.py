@@ -55,6 +55,35 @@ def test_json_is_one_document(broken: Path, flightmesh: Callable[..., Done]) -> 
     assert flightmesh("check", "--json", TRIALS).code == 0
 
 
+def test_the_sql_of_low_code_models_is_shown(flightmesh: Callable[..., Done]) -> None:
+    """Whoever reviews a model wants to read what it becomes."""
+    done = flightmesh("check", TRIALS, "--show-sql")
+    assert done.code == 0
+    verdict, patients, arms = done.out.split("\n\n")
+    assert "clinical.trials: ok" in verdict
+    assert patients.startswith("-- clinical.trials, model patients\nSELECT\n  *,\n")
+    assert arms.startswith('-- clinical.trials, model arms\nSELECT\n  _rows."arms",\n')
+    assert done.out.endswith("\n")
+
+
+def test_the_sql_of_one_model(flightmesh: Callable[..., Done]) -> None:
+    """A product may have a hundred models."""
+    done = flightmesh("check", TRIALS, "--show-sql", "--model", "arms")
+    assert "model arms" in done.out
+    assert "model patients" not in done.out
+    document = json.loads(flightmesh("check", TRIALS, "--json", "--show-sql", "--model", "arms").out)
+    assert list(document["products"][0]["sql"]) == ["arms"]
+    assert document["products"][0]["sql"]["arms"].startswith("SELECT")
+    assert json.loads(flightmesh("check", TRIALS, "--json").out)["products"][0]["sql"] == {}
+
+
+def test_a_model_that_is_not_there(flightmesh: Callable[..., Done]) -> None:
+    """Silence would look like a model without SQL."""
+    done = flightmesh("check", TRIALS, "--show-sql", "--model", "arm")
+    assert done.code != 0
+    assert "hint: Did you mean arms?" in done.err
+
+
 def test_the_default_folder_is_products(
     broken: Path, flightmesh: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,3 +92,12 @@ def test_the_default_folder_is_products(
     done = flightmesh("check")
     assert done.code == 1
     assert done.err.startswith("error: invalid: products is not a folder.")
+
+
+def test_places_are_told_from_the_working_folder(
+    broken: Path, flightmesh: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An author's own path would come back longer, and with folders that nobody asked about."""
+    monkeypatch.chdir(broken.parent)
+    done = flightmesh("check", "trials")
+    assert done.out.startswith("trials/product.yaml:")

@@ -39,6 +39,8 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
         "check",
         "serve",
         "query",
+        "explain",
+        "init",
         "catalog",
         "user",
         "user add",

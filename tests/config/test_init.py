@@ -149,6 +149,13 @@ def test_variables_that_kubernetes_sets_are_left_alone() -> None:
     assert Config.load(None, env).port == 8815
 
 
+def test_secrets_of_sources_are_no_settings(tmp_path: Path) -> None:
+    """A server could not start beside the password of a database, or would take it for a misspelt setting."""
+    config = Config.load(None, {"FLIGHTMESH_SECRET_TMS_URI": "canary", "FLIGHTMESH_SECRETS": str(tmp_path)})
+    assert config.secrets == tmp_path
+    assert "canary" not in repr(config)
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [

@@ -19,7 +19,6 @@ def _plan() -> Plan:
 def test_plans_compare_by_content_and_cannot_be_changed() -> None:
     """A plan passes a gate before it reaches an engine: what was approved is what runs."""
     assert _plan() == _plan()
-    assert hash(_plan()) == hash(_plan())
     with pytest.raises(FrozenInstanceError):
         _plan().sql = "DROP TABLE x"  # type: ignore[misc]
 

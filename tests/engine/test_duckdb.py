@@ -6,15 +6,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from flightmesh.engine.base import Attachment, InstanceSpec, Plan
+from flightmesh.engine.base import Attachment, InstanceSpec, LiveScan, Plan
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.product.model import Source
+from flightmesh.sources.base import Fetch
+from flightmesh.sources.registry import SourceRef
 
 NOTHING = InstanceSpec("nothing", (), ())
 ENDLESS = "SELECT sum(a.range * b.range) AS v FROM range(10000000000) a, range(10000000000) b"
@@ -270,6 +274,37 @@ def test_errors_at_run_time_keep_their_values(
         _explained(engine, sql, *values)
     assert failure.value.code is code
     assert "secret" not in str(failure.value)
+
+
+def test_an_instance_that_duckdb_gave_up_is_replaced(tmp_path: Path) -> None:
+    """One text of a source that is not UTF-8 would end every later statement of every reader of the same ports."""
+    offsets, schema = pa.array([0, 1], pa.int32()).buffers()[1], pa.schema([("a", pa.string())])
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff")])
+    batches = [pa.RecordBatch.from_arrays([broken], schema=schema)]
+
+    def opened(*_: object) -> Fetch:
+        return Fetch(pa.RecordBatchReader.from_batches(schema, batches), lambda: None, lambda: None)
+
+    scan = LiveScan(schema, SourceRef("a.b", "s", tmp_path, Source.model_construct()), ("s", "t"))
+    spec = InstanceSpec("live", (), ("CREATE VIEW texts AS FROM temp.main.scan",), {"scan": scan})
+    engine = DuckDBEngine(
+        threads=1, memory_bytes=1 << 27, spill=tmp_path, spill_bytes=1 << 20, instances_max=2, open_scan=opened
+    )
+    plan = replace(_plan("SELECT upper(a) AS a FROM texts", spec), scans=("scan",))
+    held = engine.execute(plan)  # Open already when the other statement fails.
+    execution = engine.execute(plan)
+    failure = execution.explain(_failure(lambda: execution.start().read_all()))
+    execution.close()
+    assert isinstance(failure, FlightmeshError)
+    assert failure.code is ErrorCode.INTERNAL
+    assert engine._instances == {}
+    assert _read(engine, _plan("SELECT 1 AS a", spec)).to_pylist() == [{"a": 1}]
+    new = engine._instances["live"]
+    assert isinstance(_failure(held.start), FlightmeshError)
+    held.close()
+    assert engine._instances == {"live": new}
+    assert engine.running == 0
+    engine.close()
 
 
 def test_the_version_is_that_of_the_library() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flightmesh.engine.polars import PolarsBounds, PolarsModel, _work, polars_rows, polars_schema
+from flightmesh.engine.base import PolarsModel
+from flightmesh.engine.polars import PolarsBounds, _work, polars_rows, polars_schema
 from flightmesh.errors import ErrorCode, FlightmeshError
 
 INPUT = pa.table({"key": ["a", "b", "a"], "n": pa.array([1, 2, None], pa.int8())})

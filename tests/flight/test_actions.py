@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from flightmesh.client.explanations import explanation_of
 from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight import actions
@@ -18,9 +19,11 @@ from flightmesh.flightsql.codec import pack, unpack
 from flightmesh.names import ProductName, TableName
 from flightmesh.planner.surface import SurfaceColumn, SurfaceTable
 from flightmesh.service.authn import ANONYMOUS_PRINCIPAL
+from flightmesh.service.explain import Explanation, RelationNote, SourceNote
 from flightmesh.service.products import ProductCard
 from flightmesh.service.queries import PreparedStatement
 from flightmesh.service.sessions import Session
+from flightmesh.sources.naming import Dataset
 
 SESSION = Session("s", ANONYMOUS_PRINCIPAL, 0, 0)
 CARD = ProductCard(
@@ -53,6 +56,13 @@ class _Services:
         assert session is SESSION
         return PreparedStatement(sql.encode(), pa.schema([("a", pa.int8())]), pa.schema([("1", pa.string())]))
 
+    def explain(self, session: Session, sql: str) -> Explanation:
+        assert session is SESSION
+        dataset = Dataset("postgres://db:5432", "tms.public.legs")
+        note = RelationNote("lab.readings.points", True, "s", None, None, ("All.",), (dataset,))
+        source = SourceNote("tms", "postgres", "tms.legs", sql, ("a: why",), "2 of 12 files")
+        return Explanation("duckdb", (("n", "int64"),), (note,), False, "it reads kept rows", (source,), True)
+
     def close_prepared(self, session: Session, handle: bytes) -> None:
         self.closed.append(handle)
 
@@ -69,7 +79,7 @@ def services() -> _Services:
 def _run(services: _Services, name: str, body: bytes = b"") -> list[bytes]:
     both: Any = services
     results: Iterator[bytes] = actions.run(
-        actions.Services(both, both), SESSION, name, body, body_bytes_max=Limits().action_body_bytes_max
+        actions.Services(both, both, both), SESSION, name, body, body_bytes_max=Limits().action_body_bytes_max
     )
     return list(results)
 
@@ -102,6 +112,44 @@ def test_listing_products_is_json(services: _Services) -> None:
     assert port["columns"] == [
         {"name": "n", "type": "BIGINT", "nullable": False, "description": None, "unit": None, "classification": None}
     ]
+
+
+def test_explaining_is_json_that_the_client_reads(services: _Services) -> None:
+    """The client's words and the server's are the same: nothing that explains is lost between them."""
+    (result,) = _run(services, "query.explain", json.dumps({"sql": "SELECT 'ü\0'"}).encode())
+    found = explanation_of(json.loads(result))
+    assert (found.engine, found.columns, found.pushed_whole, found.reason, found.is_plan_cached) == (
+        "duckdb",
+        (("n", "int64"),),
+        False,
+        "it reads kept rows",
+        True,
+    )
+    (relation,), (source,) = found.relations, found.sources
+    assert (relation.table, relation.is_live, relation.read_at, relation.policy) == (
+        "lab.readings.points",
+        True,
+        None,
+        ("All.",),
+    )
+    assert relation.upstream[0].name == "tms.public.legs"
+    assert (source.pushed, source.left, source.pruned) == ("SELECT 'ü\0'", ("a: why",), "2 of 12 files")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"SELECT 1", b"{}", b"[]", b"null", b'{"sql": 1}', b'{"sql": null}', b'{"sql": "SELECT 1", "more": 1}'),
+        *(b'{"sql": "\xff"}', b'{"sql": "\\ud800"}', b'{"sql": "SELECT 1"} x', b"[" * 100_000),
+    ],
+    ids=lambda body: body[:20],
+)
+def test_wrong_bodies_of_explain_are_invalid(services: _Services, body: bytes) -> None:
+    """Whatever a client sends: one plain refusal that says what to send, and nothing of the parser."""
+    with pytest.raises(FlightmeshError) as failure:
+        _run(services, "query.explain", body)
+    assert failure.value.code is ErrorCode.INVALID
+    assert "query.explain" in failure.value.message
 
 
 @pytest.mark.parametrize("name", ["", "BeginTransaction", "createpreparedstatement", "catalog.lst", "x" * 10_000])

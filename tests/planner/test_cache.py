@@ -57,3 +57,12 @@ def test_of_two_made_at_once_all_get_the_first() -> None:
         thread.join(10)
     assert len(found) == 4
     assert len(set(found)) == 1
+
+
+def test_it_can_be_asked_without_being_changed() -> None:
+    """``query.explain`` would put in what it asks for, and then find it there."""
+    cache: Cache[str, int] = Cache(1)
+    assert "a" not in cache
+    cache.get_or_make("a", lambda: 1)
+    assert "a" in cache
+    assert len(cache) == 1

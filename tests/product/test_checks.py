@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flightmesh.product.checks import outside
 from flightmesh.product.manifest import examine
+from flightmesh.product.paths import outside
 
 Make = Callable[[Mapping[str, str]], Path]
 

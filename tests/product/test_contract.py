@@ -87,3 +87,14 @@ def test_a_contract_without_a_document_still_compares() -> None:
     assert [str(problem) for problem in compare(contract, [("a", "INTEGER")])] == [
         "t:1:1: The model's column a is not in the contract. Declare it (INTEGER), or keep it out of the model."
     ]
+
+
+def test_many_columns_that_the_contract_lacks_are_one_problem() -> None:
+    """The same line would be told of twenty times."""
+    contract = DataContract("i", "1.0.0", "active", "t", None, None, (), {})
+    few = [(name, "INTEGER") for name in ("a", "b", "c")]
+    assert len(compare(contract, few)) == 3
+    assert [str(problem) for problem in compare(contract, [*few, ("d", "DATE")])] == [
+        "t:1:1: 4 columns of the model are not in the contract. Declare them, or keep them out of the model: "
+        "a INTEGER, b INTEGER, c INTEGER, d DATE."
+    ]

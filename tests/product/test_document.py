@@ -29,6 +29,13 @@ def test_scalars_are_those_of_yaml_1_2() -> None:
     assert document.text(["d"]) == "1.10"
 
 
+def test_escapes_of_json_are_characters() -> None:
+    """A contract written as JSON with an emoji in it kept the whole server from starting."""
+    document, problems = parse(b'{"a": "\\ud83d\\ude00", "\\ud83d\\ude00": 1}', "f")
+    assert document is not None
+    assert (document.value, problems) == ({"a": "\U0001f600", "\U0001f600": 1}, [])
+
+
 def test_places_of_keys_values_and_what_is_missing() -> None:
     """Problems would point at the wrong line."""
     document, _ = parse(b"a: 1\nb:\n- x\n- c: y\n  d:\n", "f")
@@ -61,6 +68,7 @@ def test_an_alias_is_the_value_of_its_anchor() -> None:
         (b"a: \x00", "f:1:4: The character U+0000 may not stand in YAML."),
         (b"a: " + b"[" * 60, "f:1:53: The file nests deeper than 50 levels."),
         (b"#" * (BYTES_MAX + 1), "f:1:1: The file is larger than 1,000,000 bytes. Keep data out of it."),
+        (b'a: "\\ud83d"', "f:1:4: An escape stands for half of a character. Write the character itself."),
         (b"a: &x [*x]", "f:1:8: The alias *x stands inside of what it names."),
         (b"a: !!binary x", "f:1:4: The tag tag:yaml.org,2002:binary is not allowed. Write the value without a tag."),
     ],

@@ -30,5 +30,7 @@ def test_what_a_model_reads() -> None:
     joined = {"from": "b", "on": "k", "take": ["x"]}
     low_code = read_part(Model, {"from": "a", "join": [joined], "lookup": [{**joined, "from": "s.t"}, joined]})
     assert model_inputs(low_code) == ("a", "b", "s.t")
+    assert model_inputs(read_part(Model, {"from": "a", "union": ["b", "s.t"], "join": [joined]})) == ("a", "b", "s.t")
+    assert model_inputs(read_part(Model, {"from": "a", "union": {"from": ["c"]}})) == ("a", "c")
     assert model_inputs(Model(python="f.py:g", inputs=("y", "x"))) == ("y", "x")
     assert model_inputs(Model(sql="SELECT 1 FROM a")) == ()

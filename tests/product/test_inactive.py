@@ -13,12 +13,12 @@ def _document(text: str) -> Document:
 
 
 def test_what_has_no_effect_is_listed_with_its_line() -> None:
-    """An author would believe that a snapshot is renewed every hour."""
+    """An author would believe that a changed column is only warned of."""
     document = _document(
-        "sources:\n  a: {every: 1h}\nports:\n  p: {accelerate: auto}\n  q: {accelerate: arrow}\napps: {x: 1}\n"
+        "sources:\n  a: {schema_drift: warn}\nports:\n  p: {accelerate: auto}\n  q: {accelerate: arrow}\napps: {x: 1}\n"
     )
     assert [str(notice) for notice in inactive(document)] == [
-        "product.yaml:2:7: sources.a.every is not active yet. It has no effect.",
+        "product.yaml:2:7: sources.a.schema_drift is not active yet. It has no effect.",
         "product.yaml:5:19: ports.q.accelerate: arrow is not active yet. It has no effect.",
         "product.yaml:6:1: apps is not active yet. It has no effect.",
     ]
@@ -35,10 +35,9 @@ def test_empty_sections_and_wrong_shapes_are_not_listed() -> None:
 
 def test_what_cannot_be_served_is_a_problem() -> None:
     """A product would start without one of its sources."""
-    document = _document("sources: {a: {type: postgres, mode: live}, b: {type: csv, mode: snapshot}}\n")
-    assert [problem.message for problem in unservable(document, ["csv", "postgres"])] == [
-        "sources.a.type: postgres is not active yet.",
-        "sources.a.mode: live is not active yet.",
+    document = _document("sources: {a: {type: flightmesh, mode: live}, b: {type: csv, mode: snapshot}}\n")
+    assert [problem.message for problem in unservable(document, ["csv", "flightmesh"])] == [
+        "sources.a.type: flightmesh is not active yet."
     ]
 
 

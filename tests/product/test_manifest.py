@@ -60,11 +60,8 @@ def test_the_worked_example_of_the_format_is_understood() -> None:
     assert found.product is not None
     assert found.product.policies[2].model_dump(by_alias=True)["mask"]["with"] == "hmac"
     assert [str(problem) for problem in found.problems] == [
-        "product.yaml:11:18: sources.tms.type: postgres is not active yet. Active now: parquet, csv or sqlite.",
-        "product.yaml:11:60: sources.tms.mode: live is not active yet. Active now: snapshot.",
-        "product.yaml:12:33: sources.logger.path: 's3://iot/logger/**/*.parquet' is not a path relative to the "
-        "product's folder. Keep files below product.yaml.",
-        "product.yaml:13:18: sources.stock.type: flightmesh is not active yet. Active now: parquet, csv or sqlite.",
+        "product.yaml:13:18: sources.stock.type: flightmesh is not active yet. Active now: parquet, csv, json, arrow, "
+        "sqlite, postgres, flightsql, adbc, delta or iceberg.",
     ]
     assert found.contracts["excursions"].columns[3].tags == frozenset({"pii"})
     assert {notice.message.split(" is not")[0] for notice in found.notices} >= {"quality", "algorithms", "apps"}

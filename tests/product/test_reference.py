@@ -8,8 +8,10 @@ from pathlib import Path
 import jsonschema_rs
 
 from flightmesh.product.document import parse, read
-from flightmesh.product.reference import json_schema, reference_markdown
+from flightmesh.product.inactive import ACTIVE_SOURCES
+from flightmesh.product.reference import json_schema, reference_markdown, sources_markdown
 from flightmesh.product.schema import keys, places
+from flightmesh.product.source_checks import keys_of
 
 
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(product_yaml: str) -> None:
@@ -29,9 +31,18 @@ def test_the_reference_names_every_key() -> None:
     """A key would exist that no page tells of."""
     page = reference_markdown()
     assert all(f"\n| `{key}` |" in page for kind in places().values() for key in keys(kind))
-    assert "\n| `every` | text |  | not yet |" in page
+    assert "\n| `every` | text |  | yes |" in page
     assert "\n| `incremental_by` | text |  | not yet |" in page
-    assert "`parquet`, `csv` or `sqlite` only" in page
+    assert "`sqlite`, `postgres`," in page
+
+
+def test_the_page_of_sources_names_every_active_kind() -> None:
+    """A kind would exist that no page tells of; or a page would offer keys that are refused."""
+    page = sources_markdown()
+    for kind in ACTIVE_SOURCES:
+        section = page.split(f"\n## {kind}\n", 1)[1].split("\n## ", 1)[0]
+        assert [f"| `{key}` |" in section for key in keys_of(kind)] == [True] * len(keys_of(kind))
+    assert "| `path` |" not in page.split("\n## postgres\n", 1)[1].split("\n## ", 1)[0]
 
 
 def test_every_key_has_a_meaning() -> None:

@@ -102,3 +102,22 @@ def test_a_reload_that_takes_too_long_says_so(state: Path) -> None:
             server.control.reload(0.3)
         assert failure.value.code is ErrorCode.DEADLINE
         assert time.monotonic() - began < 3
+
+
+def test_a_wish_for_new_snapshots_is_heard_once(state: Path) -> None:
+    """``reload --renew`` reads databases again once, not at every reload after it."""
+    control = Control(state)
+    assert control.takes_renewal() is False
+    with _serving(state, _after()) as server:
+        server.control.reload(10, renews=True)
+        assert control.takes_renewal() is True
+        server.control.write(RECORD)
+        server.control.reload(10)
+    assert control.takes_renewal() is False
+
+
+def test_without_a_server_nothing_is_wished(state: Path) -> None:
+    """A wish that nobody heard would surprise the server that starts a week later."""
+    with pytest.raises(FlightmeshError, match="No server runs"):
+        Control(state).reload(1, renews=True)
+    assert Control(state).takes_renewal() is False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from flightmesh.catalog.snapshot import Snapshot
+from flightmesh.catalog.snapshot import Snapshot, Unavailable
+from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import ProductName
 from flightmesh.service.control import Control
 from flightmesh.service.node import Loaded, Node, record_of
 
@@ -24,6 +27,7 @@ class _Node:
         self.forgotten: list[set[str]] = []
         self.failure: FlightmeshError | None = None
         self.left_out: dict[str, str] = {}
+        self.now = 1_000.0
         self.control = Control(bench.store.state)
         self.node = Node(
             store=bench.store,
@@ -32,6 +36,8 @@ class _Node:
             forget=lambda surfaces: self.forgotten.append(set(surfaces)),
             control=self.control,
             record=record_of(Loaded(bench.generations.current, {}), pid=1, uri="grpc://127.0.0.1:1"),
+            limits=Limits(),
+            clock=lambda: self.now,
         )
         self.node.start()
 
@@ -135,3 +141,51 @@ def test_sweeping_takes_away_what_nobody_can_read(node: _Node) -> None:
     assert len(node.forgotten) == 1
     assert _generations(bench) == {bench.generations.current.generation}
     assert files.isdisjoint(_databases(bench))
+
+
+def test_nothing_is_due_without_a_reason(node: _Node) -> None:
+    """Products of files are read again when somebody asks, not every few seconds."""
+    node.now += 10_000_000
+    assert node.node.reload_if_due() is False
+    assert node.control.read().loads == 1
+
+
+def _serve(monkeypatch: pytest.MonkeyPatch, node: _Node, snapshot: Snapshot) -> None:
+    """Makes this the current generation, whatever is loaded."""
+    monkeypatch.setattr(type(node.bench.generations), "current", property(lambda _self: snapshot))
+
+
+def test_a_source_that_was_away_is_tried_again(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product whose database was down comes back without a restart, and not by asking all the time."""
+    product = next(iter(node.bench.generations.current.products.values()))
+    failed = Unavailable(ProductName("lab", "other"), "Source tms: gone.", None, is_passing=True)
+    for away in (
+        replace(node.bench.generations.current, unavailable={failed.name: failed}),
+        replace(node.bench.generations.current, products={product.name: replace(product, stale="Source tms: gone.")}),
+    ):
+        _serve(monkeypatch, node, away)
+        loads = node.control.read().loads
+        node.now += Limits().source_retry_s - 0.1
+        assert node.node.reload_if_due() is False
+        node.now += 0.1
+        assert node.node.reload_if_due() is True
+        assert node.node.reload_if_due() is False
+        assert node.control.read().loads == loads + 1
+
+
+def test_a_snapshot_is_taken_again_in_its_time(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``every: 15m`` means every quarter of an hour; a live source is never due."""
+    current = node.bench.generations.current
+    product = next(iter(current.products.values()))
+    manifest = product.product
+    for mode, is_due in (("snapshot", True), ("live", False)):
+        source = manifest.sources["raw"].model_copy(update={"every": "15m", "mode": mode})
+        timed = replace(product, product=manifest.model_copy(update={"sources": {"raw": source}}), built_at=node.now)
+        now = replace(current, products={product.name: timed})
+        _serve(monkeypatch, node, now)
+        node.now += 899
+        assert node.node.reload_if_due() is False
+        node.now += 1
+        assert node.node.reload_if_due() is is_due
+        node.now += 899
+        assert node.node.reload_if_due() is False, "counted from the last try"

@@ -16,13 +16,14 @@ from flightmesh.product.model import Source
 from flightmesh.sources import csv
 from flightmesh.sources.base import SourceTable
 from flightmesh.sources.csv import open_csv
+from flightmesh.sources.secrets import Secrets
 
 
 def table(folder: Path, text: str | bytes, *, name: str = "w.csv", **options: Any) -> SourceTable:
     """The source over a file with this content."""
     content = text.encode() if isinstance(text, str) else text
     (folder / name).write_bytes(content)
-    return open_csv(folder, "w", Source(type="csv", path=name, **options)).tables[("w",)]
+    return open_csv(folder, "w", Source(type="csv", path=name, **options), Secrets()).tables[("w",)]
 
 
 def read(found: SourceTable) -> pa.Table:

@@ -12,8 +12,11 @@ from hypothesis import given, strategies as st
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.product.model import Source
-from flightmesh.sources.base import SourceHandle
-from flightmesh.sources.sqlite import open_sqlite
+from flightmesh.sources.base import Described, Description, ForeignKey, Narrowing, SourceHandle
+from flightmesh.sources.predicate import AllOf, AnyOf, Compare, Comparison, IsNull, OneOf, Predicate, to_arrow
+from flightmesh.sources.secrets import Secrets
+from flightmesh.sources.sqlite import SqliteTable, open_sqlite
+from tests.sources.live import failure, fetched
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -30,7 +33,7 @@ def database(folder: Path, *statements: str, rows: tuple[str, list[tuple[object,
 
 
 def source(folder: Path, *tables: str) -> SourceHandle:
-    return open_sqlite(folder, "r", Source(type="sqlite", path="r.sqlite", tables=tables))
+    return open_sqlite(folder, "r", Source(type="sqlite", path="r.sqlite", tables=tables), Secrets())
 
 
 def read(folder: Path, table: str = "t") -> pa.Table:
@@ -38,6 +41,32 @@ def read(folder: Path, table: str = "t") -> pa.Table:
     reader = found.read()
     assert reader.schema == found.schema()
     return reader.read_all()
+
+
+def test_keys_are_known(tmp_path: Path) -> None:
+    """A product made from a file would lose what its owner declared, or claim what SQLite does not keep to."""
+    database(
+        tmp_path,
+        'CREATE TABLE "Par\'s" (x TEXT, y INTEGER NOT NULL, PRIMARY KEY (y, x))',
+        "CREATE TABLE one (id integer PRIMARY KEY, name TEXT)",
+        "CREATE TABLE word (id TEXT PRIMARY KEY, n INTEGER UNIQUE)",
+        "CREATE TABLE child (a INTEGER NOT NULL, b TEXT, c INTEGER REFERENCES ONE, d INTEGER REFERENCES word (n),"
+        ' e INTEGER REFERENCES nowhere (x), FOREIGN KEY (a, b) REFERENCES "Par\'s" (y, x))',
+        "CREATE VIEW seen AS SELECT a FROM child",
+    )
+    tables = source(tmp_path).tables
+    found = {name: each.description() for (_, name), each in tables.items() if isinstance(each, Described)}
+    assert len(found) == 5
+    assert (found["Par's"].primary_key, found["Par's"].required) == (("y", "x"), frozenset({"y"}))
+    assert (found["one"].primary_key, found["one"].required) == (("id",), frozenset({"id"}))
+    assert (found["word"].primary_key, found["word"].required) == (("id",), frozenset())
+    assert set(found["child"].foreign_keys) == {
+        ForeignKey(("c",), "one", ("id",)),
+        ForeignKey(("d",), "word", ("n",)),
+        ForeignKey(("a", "b"), "Par's", ("y", "x")),
+    }
+    assert (found["child"].primary_key, found["child"].required) == ((), frozenset({"a"}))
+    assert found["seen"] == Description()
 
 
 def test_types_are_those_of_the_values_however_late_they_come(tmp_path: Path) -> None:
@@ -168,3 +197,123 @@ def test_reading_leaves_the_file_and_its_folder_alone(tmp_path: Path) -> None:
         assert [file.name for file in tmp_path.iterdir()] == ["r.sqlite"]
     finally:
         tmp_path.chmod(0o755)
+
+
+# --- Live -------------------------------------------------------------------------------------------------------------
+
+
+def live(folder: Path, table: str = "t") -> SqliteTable:
+    found = source(folder).tables[("r", table)]
+    assert isinstance(found, SqliteTable)
+    return found
+
+
+COMPARISONS: tuple[Comparison, ...] = ("=", "<>", "<", "<=", ">", ">=")
+WORDS = st.text("aAbB09 '\\.éß\U0001f600\ue000", max_size=3)
+COMPARE = st.one_of(
+    st.builds(Compare, st.just("i"), st.sampled_from(COMPARISONS), st.builds(pa.scalar, st.integers(-3, 3))),
+    st.builds(Compare, st.just("r"), st.sampled_from(COMPARISONS), st.builds(pa.scalar, st.sampled_from([0.5, 1.0]))),
+    st.builds(Compare, st.sampled_from("snd"), st.sampled_from(COMPARISONS), st.builds(pa.scalar, WORDS)),
+    st.builds(OneOf, st.just("s"), st.builds(pa.array, st.lists(WORDS, min_size=1, max_size=3))),
+    st.builds(IsNull, st.sampled_from("irsndm")),
+)
+ROW = st.tuples(
+    st.none() | st.integers(-3, 3),
+    st.none() | st.sampled_from([0.5, 1, -2, 1.0]),
+    st.none() | WORDS,
+    st.none() | WORDS,
+    st.none() | st.sampled_from(["2026-01-01", "x", "é"]),
+    st.none() | st.sampled_from([1, "1", 1.5, "b"]),
+)
+
+
+@given(
+    st.lists(ROW, max_size=12),
+    COMPARE | st.builds(AnyOf, st.tuples(COMPARE, COMPARE)) | st.builds(AllOf, st.tuples(COMPARE, COMPARE)),
+    st.sampled_from(["UTF-8", "UTF-16le"]),
+)
+def test_the_file_keeps_every_row_that_the_engine_keeps(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], where: Predicate, encoding: str
+) -> None:
+    """SQLite compares by each value's own type, by collation and affinity: rows would be lost unseen."""
+    folder = tmp_path_factory.mktemp("s")
+    database(
+        folder,
+        f"PRAGMA encoding = '{encoding}'",
+        "CREATE TABLE t (i INTEGER, r REAL, s VARCHAR(9), n TEXT COLLATE NOCASE, d DATE, m)",
+        rows=("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)", rows),
+    )
+    found = live(folder)
+    whole = found.read().read_all()
+    try:
+        expected = whole.filter(to_arrow(where))
+    except pa.ArrowNotImplementedError:
+        return  # A column without values has a type that the literal has not.
+    got = fetched(found, where=where)
+    assert got.filter(to_arrow(where)).equals(expected)
+    if not found.pushed(Narrowing(None, where)).left:
+        assert got.equals(expected)
+
+
+def test_projection_filter_and_limit_reach_the_file(tmp_path: Path) -> None:
+    """A consumer who asks for two rows would read the whole file."""
+    database(
+        tmp_path,
+        "CREATE TABLE t (i INTEGER, s TEXT)",
+        rows=("INSERT INTO t VALUES (?, ?)", [(i, f"s{i}") for i in range(100)]),
+    )
+    found = live(tmp_path)
+    told = found.pushed(Narrowing(("s",), Compare("i", ">", pa.scalar(50)), 2))
+    assert (told.text, told.left) == ('SELECT "s" FROM "t" WHERE "i" > 50 LIMIT 2', ())
+    assert fetched(found, "s", where=Compare("i", ">", pa.scalar(50)), limit=2)["s"].to_pylist() == ["s51", "s52"]
+    fetch = found.fetch(Narrowing((), Compare("i", "<", pa.scalar(7))), pa.schema([]))
+    assert sum(batch.num_rows for batch in fetch.reader) == 7
+
+
+def test_a_changed_table_is_told_by_name(tmp_path: Path) -> None:
+    """Consumers would get text under a contract that says numbers."""
+    path = database(tmp_path, "CREATE TABLE t (i, s TEXT)", "INSERT INTO t VALUES (1, 'x')")
+    found = live(tmp_path)
+    schema = found.schema()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO t VALUES ('one', 'y')")
+        connection.commit()
+        error = failure(lambda: fetched(found, schema=schema))
+        assert error.message == "Source r: column i of table t is now string, it was int64."
+        connection.execute("ALTER TABLE t DROP COLUMN i")
+        connection.commit()
+    error = failure(lambda: fetched(found, "i", schema=schema))
+    assert error.message == "Source r: table t has no column i any more."
+    assert fetched(found, "s", schema=schema)["s"].to_pylist() == ["x", "y"]
+
+
+def test_a_cancelled_read_stops(tmp_path: Path) -> None:
+    """A consumer who leaves would have the whole file read for nobody."""
+    database(tmp_path, "CREATE TABLE t (i INTEGER)", rows=("INSERT INTO t VALUES (?)", [(i,) for i in range(200_000)]))
+    found = live(tmp_path)
+    fetch = found.fetch(Narrowing(), found.schema())
+    fetch.reader.read_next_batch()
+    fetch.cancel()
+    assert failure(fetch.reader.read_all).code is ErrorCode.CANCELLED
+
+
+def test_without_tables_in_the_manifest_all_are_offered(tmp_path: Path) -> None:
+    """The author would have to list every table of the file."""
+    database(tmp_path, "CREATE TABLE b (x)", "CREATE VIEW a AS SELECT * FROM b")
+    assert set(source(tmp_path).tables) == {("r", "a"), ("r", "b")}
+
+
+def test_a_file_swapped_for_a_link_is_refused(tmp_path: Path) -> None:
+    """A product would show any database that the server may read."""
+    folder = tmp_path / "product"
+    folder.mkdir()
+    for path in (folder / "x.sqlite", tmp_path / "hidden.sqlite"):
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE t (a)")
+            connection.commit()
+    found = open_sqlite(folder, "s", Source(type="sqlite", path="x.sqlite"), Secrets({})).tables[("s", "t")]
+    (folder / "x.sqlite").unlink()
+    (folder / "x.sqlite").symlink_to(tmp_path / "hidden.sqlite")
+    for read in (found.schema, found.fingerprint, found.read):
+        with pytest.raises(FlightmeshError, match="leaves the product's folder through a link"):
+            read()

@@ -1,4 +1,0 @@
-SELECT
-  (count(*)) AS "n",
-  (max(delay)) AS "worst"
-FROM "flights" AS _rows
