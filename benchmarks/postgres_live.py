@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks import harness, servers, tpch
-from benchmarks.contestants import Adbc
+from benchmarks.contestants import OURS_CLIENT, Adbc, Client
 from benchmarks.live import append, contract, fetching, write_yaml
 from benchmarks.machine import machine, versions
 from tests.postgres import Postgres, find_postgres, running_postgres
@@ -93,16 +93,18 @@ def measure(size: harness.Size, postgres: Postgres, work: Path) -> list[harness.
     served = work / "served"
     served.mkdir()
     with servers.flightmesh_server(product, served) as server, duckdb.connect(":memory:") as judge:
-        ours = Adbc(OURS, server.uri, prefix=f"{PRODUCT}.", token=servers.token(served))
+        token, prefix = servers.token(served), f"{PRODUCT}."
+        ours, client = Adbc(OURS, server.uri, prefix=prefix, token=token), Client(OURS_CLIENT, server.uri, token)
         direct = Direct(postgres.uri)
         cases = [
-            fetching(name, kind, sql.format(t=prefix + "readings"), contestant, judge, ROUNDS.at(size))
+            fetching(name, kind, sql.format(t=before + "readings"), contestant, judge, ROUNDS.at(size))
             for name, kind, sql in _QUESTIONS
-            for contestant, prefix in ((direct, ""), (ours, ours.prefix))
+            for contestant, before in ((direct, ""), (ours, prefix), (client, prefix))
         ]
         results = harness.run(cases, lambda text: print(f"-- {text}", file=sys.stderr, flush=True))
         direct.close()
         ours.close()
+        client.close()
     return results
 
 
@@ -110,13 +112,16 @@ def table(size: harness.Size, results: Sequence[harness.Result]) -> list[str]:
     """Lines of Markdown."""
     facts = ", ".join(f"{name} {version}" for name, version in versions().items())
     lines = [f"{size} size, {ROUNDS.at(size)} rounds, {facts}, {machine()['cores']} cores.", ""]
-    lines += [f"| | rows | {DIRECT} | {OURS} | *ours / direct* |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| | rows | {DIRECT} | {OURS} | {OURS_CLIENT} | *ours, ADBC / direct* | *our client / direct* |"]
+    lines += ["|---|---:|---:|---:|---:|---:|---:|"]
     for name, _, _ in _QUESTIONS:
-        direct, ours = (harness.find(results, name, who) for who in (DIRECT, OURS))
+        direct, ours, client = (harness.find(results, name, who) for who in (DIRECT, OURS, OURS_CLIENT))
         assert direct is not None
         assert ours is not None
-        times = f"{direct.median_s * 1000:.1f} ms | {ours.median_s * 1000:.1f} ms"
-        lines.append(f"| {name} | {direct.rows:,} | {times} | **{harness.ratio(ours, direct):.2f}** |")
+        assert client is not None
+        times = " | ".join(f"{result.median_s * 1000:.1f} ms" for result in (direct, ours, client))
+        ratios = " | ".join(f"**{harness.ratio(result, direct):.2f}**" for result in (ours, client))
+        lines.append(f"| {name} | {direct.rows:,} | {times} | {ratios} |")
     return lines
 
 
