@@ -11,8 +11,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "flightmesh"
@@ -288,3 +291,11 @@ def test_the_documented_rooms_are_the_rooms() -> None:
     """A plan that lists rooms which do not exist, or omits one, misleads whoever looks for a place to build."""
     existing = {module for module in modules() if has_code(module)}
     assert documented_modules() == existing
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
+    """pytest leaves out folders by their names ("build" by default): the tests of a whole room would never run."""
+    passed_over = pytestconfig.getini("norecursedirs")
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {part for folder in folders for part in folder.relative_to(ROOT).parts}
+    assert [name for name in sorted(names) if any(fnmatch(name, pattern) for pattern in passed_over)] == []
