@@ -10,8 +10,6 @@ import logging
 import os
 import queue
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from flightmesh.build.proposal.product import InitReport, PersonalReport, init_p
 from flightmesh.build.renewal import Renewal
 from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.catalog.store import Store
+from flightmesh.catalog.temporary import SessionFiles
 from flightmesh.config import Config, check_listener, signing_key
 from flightmesh.engine.base import Engines
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
@@ -36,15 +35,17 @@ from flightmesh.engine.polars_live import PolarsWorkers
 from flightmesh.engine.remote import RemoteEngine
 from flightmesh.engine.scans import Scans
 from flightmesh.engine.workshop import Bounds
-from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.actions import Services
+from flightmesh.flight.listeners import Listener, check_address, listeners, uris
 from flightmesh.flight.metadata import MetadataAnswers
-from flightmesh.flight.middleware import SessionMiddlewareFactory
-from flightmesh.flight.server import FlightServer, Listener
+from flightmesh.flight.middleware import CertificateSessions, SessionMiddlewareFactory
+from flightmesh.flight.server import FlightServer
+from flightmesh.flight.status import no_tracebacks
 from flightmesh.flight.watcher import Watcher
 from flightmesh.flightsql.handles import Signer
 from flightmesh.flightsql.sqlinfo import SqlInfo, Value, default_sql_info
 from flightmesh.planner.pipeline import Planner
+from flightmesh.planner.surface import catalogue_key
 from flightmesh.product.policy import granting
 from flightmesh.service import accounts
 from flightmesh.service.admission import Admission
@@ -56,7 +57,11 @@ from flightmesh.service.generations import Generations
 from flightmesh.service.node import Loaded, Node, record_of
 from flightmesh.service.products import Products
 from flightmesh.service.queries import Queries
+from flightmesh.service.running import RunningQueries
 from flightmesh.service.sessions import Sessions
+from flightmesh.service.statements import Statements
+from flightmesh.service.temporary import Temporaries
+from flightmesh.service.updates import Updates
 from flightmesh.sources.registry import Sources
 from flightmesh.sources.secrets import Secrets
 
@@ -87,12 +92,14 @@ _CUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A server that answers: its address, what it serves, what it cannot serve and why, and how long the start took.
+    """A server that answers: its address (``mtls_uri``: for callers with certificates), what it serves, what it cannot
+    serve and why, and how long the start took.
 
     ``public`` are the tables that callers without credentials may read; none unless ``anonymous`` lets them in.
     """
 
     uri: str
+    mtls_uri: str | None
     products: tuple[str, ...]
     tables: tuple[str, ...]
     public: tuple[str, ...]
@@ -117,7 +124,7 @@ class CheckResult:
 class Application:
     """A server that answers, with what its operator may do to it."""
 
-    server: FlightServer
+    servers: tuple[FlightServer, ...]
     node: Node
     engine: DuckDBEngine
     watcher: Watcher
@@ -126,13 +133,23 @@ class Application:
 
     def stop(self) -> bool:
         """Refuses new calls, lets running ones end, cuts those that outstay ``drain_s``; whether all ended."""
-        draining = threading.Thread(target=self.server.shutdown, name="flightmesh-drain", daemon=True)
-        draining.start()
-        draining.join(self.drain_s)
-        if draining.is_alive():
+        draining = [
+            threading.Thread(target=server.shutdown, name="flightmesh-drain", daemon=True) for server in self.servers
+        ]
+        for thread in draining:
+            thread.start()
+        if _are_alive(draining, self.drain_s):
             self.watcher.cut_all()
-            draining.join(_CUT_S)
-        return not draining.is_alive()
+            return not _are_alive(draining, _CUT_S)
+        return True
+
+
+def _are_alive(threads: Sequence[threading.Thread], timeout_s: float) -> bool:
+    """Whether one of the threads is still alive after this time."""
+    until = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return any(thread.is_alive() for thread in threads)
 
 
 @contextmanager
@@ -142,10 +159,10 @@ def running(
     """A server that answers while the block runs; the caller stops it. ``stopped`` says whether to give up loading."""
     started = time.monotonic()
     check_listener(config)
-    _check_address(config)
+    check_address(config)
     find_products(config.products)  # Before there is a state directory: a mistyped folder leaves nothing behind.
     with ExitStack() as closing:
-        closing.enter_context(_no_tracebacks())
+        closing.enter_context(no_tracebacks())
         store = closing.enter_context(Store(config.state))
         Control(config.state).clear()
         sources = Sources(Secrets(folder=config.secrets), sources_max=config.limits.sources_max)
@@ -288,10 +305,12 @@ def revoke_token(config_file: Path, token: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Core:
-    """The services behind the doors, with the generations and the planner that a node keeps in step."""
+    """The services behind the doors, with what a node keeps in step."""
 
     generations: Generations
     planner: Planner
+    temporaries: Temporaries
+    bindings: Bindings
     services: Services
 
 
@@ -305,24 +324,27 @@ def _wire(world: _World, watcher: Watcher, loading: _Loading, started: float) ->
     loaded = load(store.current())
     key = signing_key(config)
     core = _core(world, loaded.snapshot, key)
-    server = _server(config, core, watcher, key)
+    servers = _servers(config, core, watcher, key)
+    addresses = uris(config, [server.port for server in servers])
 
     def forget(surfaces: Collection[str]) -> None:
         core.planner.forget(surfaces)
-        engine.retire(surfaces)
+        engine.retire([*surfaces, *map(catalogue_key, surfaces)])
 
-    uri = f"{'grpc+tls' if config.has_tls else 'grpc'}://{_host(config.host)}:{server.port}"
     node = Node(
         store=store,
         generations=core.generations,
         load=load,
         forget=forget,
         control=Control(config.state),
-        record=record_of(loaded, pid=os.getpid(), uri=uri),
+        record=record_of(loaded, pid=os.getpid(), uri=addresses[0]),
         limits=config.limits,
+        sweeps=(core.temporaries.sweep, core.bindings.sweep),
     )
     node.start()
-    return Application(server, node, engine, watcher, _ready(config, loaded, uri, started), config.limits.drain_s)
+    return Application(
+        servers, node, engine, watcher, _ready(config, loaded, addresses, started), config.limits.drain_s
+    )
 
 
 def _load(world: _World, loading: _Loading, previous: Snapshot | None) -> Loaded:
@@ -348,25 +370,51 @@ def _load(world: _World, loading: _Loading, previous: Snapshot | None) -> Loaded
 
 
 def _core(world: _World, snapshot: Snapshot, key: bytes) -> _Core:
-    store, limits, clock = world.store, world.config.limits, time.time
+    store, config, limits, clock = world.store, world.config, world.config.limits, time.time
     generations = Generations(snapshot, mask_key=key, limits=limits, clock=clock, on_lease=store.lease, find=store.load)
-    planner, admission = Planner(limits, generations.twin), Admission(limits)
-    queries = Queries(
+    planner, admission, running_queries = (
+        Planner(limits, generations.twin),
+        Admission(limits),
+        RunningQueries(config.admin_roles),
+    )
+    temporaries = Temporaries(SessionFiles(config.state / "sessions"), limits, clock)
+    bindings = Bindings(limits, clock, config.state / "bindings")
+    sessions = Sessions(limits)
+    statements = Statements(
         generations=generations,
         planner=planner,
         engine=Engines({"duckdb": world.engine, "remote": RemoteEngine(world.sources, world.engine)}),
         admission=admission,
-        bindings=Bindings(limits, clock),
+        temporaries=temporaries,
+    )
+    reads = Explainer(world.engine, world.scans).reads
+    explanations = Explanations(generations, planner, reads, admission, limits, statements.scope)
+    updates = Updates(
+        statements=statements,
+        temporaries=temporaries,
+        sessions=sessions,
+        running=running_queries,
+        explanations=explanations,
+        limits=limits,
+    )
+    queries = Queries(
+        generations=generations,
+        statements=statements,
+        updates=updates,
+        running=running_queries,
+        bindings=bindings,
         signer=Signer(key),
         limits=limits,
         clock=clock,
     )
-    explanations = Explanations(generations, planner, Explainer(world.engine, world.scans).reads, admission, limits)
-    services = Services(queries, Products(generations, planner, limits), explanations)
-    return _Core(generations, planner, services)
+    products = Products(generations, planner, limits)
+    services = Services(queries, updates, running_queries, sessions, products, explanations)
+    return _Core(generations, planner, temporaries, bindings, services)
 
 
-def _server(config: Config, core: _Core, watcher: Watcher, key: bytes) -> FlightServer:
+def _servers(config: Config, core: _Core, watcher: Watcher, key: bytes) -> tuple[FlightServer, ...]:
+    """The listener for all, and one for callers with certificates where there is to be one."""
+    services = core.services
     authn = Authn(
         config.accounts,
         allows_anonymous=config.allows_anonymous,
@@ -374,18 +422,27 @@ def _server(config: Config, core: _Core, watcher: Watcher, key: bytes) -> Flight
         limits=config.limits,
         config_file=config.config_file,
     )
-    return FlightServer(
-        _listener(config),
-        services=core.services,
-        metadata=MetadataAnswers(core.services.products, _server_info()),
-        middleware=SessionMiddlewareFactory(authn, Sessions(config.limits)),
-        watcher=watcher,
-        limits=config.limits,
+    metadata = MetadataAnswers(services.products, services.updates, _server_info(config))
+
+    def server(listener: Listener, middleware: SessionMiddlewareFactory | CertificateSessions) -> FlightServer:
+        return FlightServer(
+            listener,
+            services=services,
+            metadata=metadata,
+            middleware=middleware,
+            watcher=watcher,
+            limits=config.limits,
+        )
+
+    first, *others = listeners(config)
+    return (
+        server(first, SessionMiddlewareFactory(authn, services.sessions, has_tls=config.has_tls)),
+        *(server(other, CertificateSessions(authn, services.sessions)) for other in others),
     )
 
 
-def _ready(config: Config, loaded: Loaded, uri: str, started: float) -> Ready:
-    record = record_of(loaded, pid=os.getpid(), uri=uri)
+def _ready(config: Config, loaded: Loaded, addresses: Sequence[str], started: float) -> Ready:
+    record = record_of(loaded, pid=os.getpid(), uri=addresses[0])
     tables = [
         (f"{name}.{port}", product.product, port)
         for name, product in sorted(loaded.snapshot.products.items())
@@ -393,7 +450,8 @@ def _ready(config: Config, loaded: Loaded, uri: str, started: float) -> Ready:
     ]
     public = [table for table, product, port in tables if granting(product, port, roles=frozenset(), user=None)]
     return Ready(
-        uri=uri,
+        uri=addresses[0],
+        mtls_uri=addresses[1] if len(addresses) > 1 else None,
         products=record.products,
         tables=tuple(table for table, _, _ in tables),
         public=tuple(public) if config.allows_anonymous else (),
@@ -401,20 +459,6 @@ def _ready(config: Config, loaded: Loaded, uri: str, started: float) -> Ready:
         seconds=round(time.monotonic() - started, 3),
         anonymous=config.allows_anonymous,
     )
-
-
-@contextmanager
-def _no_tracebacks() -> Iterator[None]:
-    """What pyarrow sends of an exception to a client is its traceback; this leaves one line (flight/status.py)."""
-    before = getattr(sys, "tracebacklimit", None)
-    sys.tracebacklimit = 0
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.tracebacklimit
-        else:
-            sys.tracebacklimit = before
 
 
 def _engine(config: Config, scans: Scans) -> DuckDBEngine:
@@ -443,36 +487,12 @@ def _build_bounds(world: _World, stopped: Callable[[], bool]) -> BuildBounds:
     )
 
 
-def _listener(config: Config) -> Listener:
-    tls = None
-    if config.tls_certificate is not None and config.tls_key is not None:
-        tls = (config.tls_certificate.read_bytes(), config.tls_key.read_bytes())
-    return Listener(f"{'grpc+tls' if tls else 'grpc'}://{_host(config.host)}:{config.port}", tls)
-
-
-def _check_address(config: Config) -> None:
-    """UNAVAILABLE when nothing can listen there; found out before the products are loaded, which may take long."""
-    try:
-        found = socket.getaddrinfo(config.host.strip("[]"), config.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise FlightmeshError(
-            ErrorCode.UNAVAILABLE,
-            f"The server cannot listen on {_host(config.host)}:{config.port}: {error.strerror}.",
-            hint="Choose another address with --host and --port.",
-        ) from error
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _server_info() -> Mapping[SqlInfo, Value]:
+def _server_info(config: Config) -> Mapping[SqlInfo, Value]:
     return default_sql_info(
         server_version=importlib.metadata.version("flightmesh"),
         duckdb_version=engine_version(),
         arrow_version=importlib.metadata.version("pyarrow"),
+        prepared_ttl_s=config.limits.prepared_ttl_s,
+        transaction_ttl_s=config.limits.transaction_ttl_s,
+        statement_bytes_max=config.limits.sql_bytes_max,
     )

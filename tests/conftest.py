@@ -28,7 +28,8 @@ settings.load_profile("flightmesh")
 
 def pytest_configure() -> None:
     """Forgets the caller's own server settings, so that a test means the same in every shell."""
-    for name in [name for name in os.environ if name.startswith("FLIGHTMESH_") and name != "FLIGHTMESH_CI"]:
+    kept = ("FLIGHTMESH_CI", "FLIGHTMESH_WIRE_CACHE")
+    for name in [name for name in os.environ if name.startswith("FLIGHTMESH_") and name not in kept]:
         del os.environ[name]
 
 
@@ -155,7 +156,12 @@ def no_canary_escapes() -> Iterator[None]:
 
 @contextmanager
 def serving(
-    folder: Path, *, products: Sequence[Path] = (ROOT / "products",), toml: str = "", state: Path | None = None
+    folder: Path,
+    *,
+    products: Sequence[Path] = (ROOT / "products",),
+    toml: str = "",
+    state: Path | None = None,
+    program: Sequence[str] = ("-m", "flightmesh"),
 ) -> Iterator[ServedBy]:
     """A server process of its own, with the users of ROLES, until the block ends. ``toml`` is put before them."""
     from flightmesh.service import accounts
@@ -169,12 +175,14 @@ def serving(
     tokens = {user: accounts.create_token(config, user, None) for user in ROLES}
     log = folder / "server.log"
     state = state or folder / "state"
-    command = [sys.executable, "-m", "flightmesh", "serve", "--json", "--port", "0"]
+    command = [sys.executable, *program, "serve", "--json", "--port", "0"]
     command += ["--state", str(state), "--config", str(config)]
     for product in products:
         command += ["--products", str(product)]
     with log.open("a") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder)
+        # Variables of this project's tests are no settings of a server.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTMESH_")}
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder, env=env)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 
 from flightmesh import app
 from flightmesh.config import Config
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.flightsql import messages as m
+from flightmesh.flightsql.codec import pack
 
 PRODUCTS = Path(__file__).parents[1] / "products"
 READY_S_MAX = 3.0
@@ -73,3 +76,24 @@ def test_the_bundled_products_have_no_problem() -> None:
     assert set(results) == {"aviation.flights", "clinical.trials"}
     assert all(result.problems == () for result in results.values())
     assert results["aviation.flights"].ports == ("flights", "daily_delays", "route_performance")
+
+
+def test_temporary_tables_survive_a_restart(config: Config) -> None:
+    """A server is stopped and started again: its sessions' tokens still open their tables."""
+
+    def answered(client: fl.FlightClient, sql: str, headers: list[tuple[bytes, bytes]]) -> list[dict[str, object]]:
+        options = fl.FlightCallOptions(headers=headers)
+        info = client.get_flight_info(fl.FlightDescriptor.for_command(pack(m.CommandStatementQuery(sql))), options)
+        rows: list[dict[str, object]] = client.do_get(info.endpoints[0].ticket, options).read_all().to_pylist()
+        return rows
+
+    with running(config) as application, fl.connect(application.ready.uri) as client:
+        token = client.authenticate_basic_token(b"", b"")
+        assert answered(client, "CREATE TEMP TABLE own AS SELECT 7 AS n", [token]) == [{"Count": 0}]
+        assert application.ready.mtls_uri is None
+        assert len(application.servers) == 1
+    with running(config) as application, fl.connect(application.ready.uri) as client:
+        assert answered(client, "SELECT n FROM own", [token]) == [{"n": 7}]
+        other = client.authenticate_basic_token(b"", b"")
+        with pytest.raises(pa.ArrowKeyError, match="There is no table own"):
+            answered(client, "SELECT n FROM own", [other])

@@ -50,6 +50,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "deltalake": ("sources.delta",),
     "duckdb": (
         "engine.duckdb",
+        "engine.intake",
         "engine.live",
         "engine.rehearsal",
         "engine.twin",

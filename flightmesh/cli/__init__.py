@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from flightmesh.cli import accounts, check, exits, explain, new, read, serve
+from flightmesh.cli import accounts, check, exits, explain, new, queries, read, serve
 from flightmesh.cli.terminal import print_error
 from flightmesh.errors import FlightmeshError
 
@@ -75,6 +75,9 @@ application.command("explain", short_help="Say how a server would answer a SELEC
     explain.explain
 )
 application.command("catalog", short_help="List what a server offers.", epilog=read.CATALOG_EXAMPLES)(read.catalog)
+application.command("queries", short_help="List what a server runs, or stop it.", epilog=queries.EXAMPLES)(
+    queries.queries
+)
 application.command("reload", short_help="Make a server read its products again.", epilog=serve.RELOAD_EXAMPLES)(
     serve.reload
 )

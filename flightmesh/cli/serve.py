@@ -121,6 +121,7 @@ def _ready_line(ready: Ready) -> str:
         {
             "event": "ready",
             "flight": ready.uri,
+            "flight_mtls": ready.mtls_uri,
             "products": list(ready.products),
             "tables": list(ready.tables),
             "unavailable": dict(ready.unavailable),
@@ -133,6 +134,8 @@ def _ready_line(ready: Ready) -> str:
 def _banner(ready: Ready) -> Iterator[str]:
     """What is served, who may read it, and every way to connect, ready to be copied."""
     yield f"flightmesh serves {ready.uri} (ready in {ready.seconds:.1f} s)"
+    if ready.mtls_uri is not None:
+        yield f"and {ready.mtls_uri} for callers with a client certificate"
     yield ""
     for product in ready.products:
         ports = ", ".join(

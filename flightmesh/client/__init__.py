@@ -10,6 +10,7 @@ import functools
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 import pyarrow.flight as fl
 
+from flightmesh.client import uploads
 from flightmesh.client.address import DEFAULT_URI, checked_uri
 from flightmesh.client.explanations import Dataset, Explanation, Relation, SourceRead, explanation_of
 from flightmesh.client.failures import failure
 from flightmesh.client.parameters import Parameters, joined, parameter_batch
 from flightmesh.client.products import Column, Port, Product, product_of
 from flightmesh.client.session import Session, SessionFactory, authorization
+from flightmesh.client.uploads import Mode
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import decode, pack, unpack
@@ -38,17 +41,22 @@ __all__ = [
     "Column",
     "Dataset",
     "Explanation",
+    "Mode",
     "Parameters",
     "Port",
     "Product",
     "Query",
     "Relation",
+    "RunningQuery",
     "SourceRead",
     "Table",
     "connect",
 ]
 
 _T = TypeVar("_T")
+
+# What this client can read, and stock clients cannot: large messages, and dictionaries instead of their values.
+_ASKED = {"x-flightmesh-batch-bytes-max": "16000000", "x-flightmesh-dictionaries": "true"}
 
 
 def connect(
@@ -76,7 +84,9 @@ class Client:
     ) -> None:
         self.uri = checked_uri(uri)
         self._session = Session(authorization)
-        self._options = fl.FlightCallOptions(timeout=timeout_s)
+        self._has_state = False
+        headers = [(name.encode(), value.encode()) for name, value in _ASKED.items()]
+        self._options = fl.FlightCallOptions(timeout=timeout_s, headers=headers)
         middleware = [SessionFactory(self._session)]
         self._flight = self._call(lambda: fl.connect(self.uri, tls_root_certs=tls_root_certs, middleware=middleware))
 
@@ -92,7 +102,10 @@ class Client:
         return f"<flightmesh client of {self.uri}>"
 
     def close(self) -> None:
-        """Closes the connection; results not read to their end are lost."""
+        """Closes the connection, and the session with its temporary tables; results not read to their end are lost."""
+        if self._has_state:
+            with suppress(FlightmeshError):  # Nobody is told more by it: the session ends by itself.
+                self._act("CloseSession", b"")
         self._flight.close()
 
     def table(
@@ -109,6 +122,42 @@ class Client:
     def sql(self, query: str, params: Parameters | None = None) -> Query:
         """The result of a SELECT. ``params`` are the values of ``?`` in order, or of ``$name`` by name."""
         return Query(self, query, params)
+
+    def upload(self, name: str, data: Any, mode: Mode = "create") -> int:
+        """Brings the caller's own rows as a temporary table, to be joined with the products; how many they were.
+
+        ``data`` is a pyarrow table or reader, a polars or pandas frame, a DuckDB relation, or a dict of columns. The
+        table is seen by this client alone, is gone when the client closes or after an hour without use, and is whole
+        or not there. ``mode`` is ``create`` (INVALID when the table is there), ``append``, ``replace`` or
+        ``create_append``.
+        """
+        target = fl.FlightDescriptor.for_command(pack(uploads.command(name, mode)))
+        rows = uploads.stream_of(data)
+        self._has_state = True
+        # Not retried: the rows may be read only once.
+        answered = self._call(lambda: self._upload(target, rows), retries=False)
+        return decode(m.DoPutUpdateResult, answered).record_count if answered else 0
+
+    def execute(self, statement: str, params: Parameters | None = None) -> int:
+        """Runs a statement that writes to temporary tables (CREATE TEMP TABLE, INSERT, UPDATE, DELETE, DROP) or sets
+        something for this client (USE, SET, BEGIN, COMMIT, ROLLBACK); how many rows it wrote.
+        """
+        self._has_state = True
+        if params is None:
+            message: m.CommandStatementUpdate | m.CommandPreparedStatementUpdate = m.CommandStatementUpdate(statement)
+        else:
+            message = m.CommandPreparedStatementUpdate(self._bound(statement, params).prepared_statement_handle)
+        target = fl.FlightDescriptor.for_command(pack(message))
+        answered = self._call(lambda: self._put(target, pa.RecordBatch.from_pylist([], pa.schema([]))))
+        return decode(m.DoPutUpdateResult, answered).record_count if answered else 0
+
+    def queries(self) -> list[RunningQuery]:
+        """The running queries that the caller may stop, the oldest first."""
+        return [RunningQuery(**json.loads(body)) for body in self._act("query.list", b"")]
+
+    def kill(self, id: str) -> None:
+        """Stops a running query. Errors: NOT_FOUND for one that is not running, or not the caller's to stop."""
+        self._act("query.kill", json.dumps({"id": id}).encode())
 
     def products(self) -> list[Product]:
         """The products that the caller may read, by name."""
@@ -135,6 +184,24 @@ class Client:
         answered = self._call(lambda: self._put(fl.FlightDescriptor.for_command(pack(command)), batch))
         handle = decode(m.DoPutPreparedStatementResult, answered).prepared_statement_handle if answered else None
         return command if handle is None else m.CommandPreparedStatementQuery(handle)
+
+    def _upload(self, descriptor: fl.FlightDescriptor, rows: pa.RecordBatchReader) -> bytes | None:
+        writer, metadata = self._flight.do_put(descriptor, rows.schema, self._options)
+        sent = 0
+        try:
+            for batch in rows:
+                writer.write_batch(batch)
+                sent += batch.num_rows
+            writer.write_metadata(pa.py_buffer(uploads.trailer(sent)))
+            writer.done_writing()
+            answer = metadata.read()
+        except BaseException:
+            # What went wrong here is what the caller is to hear of, not that the server misses the end.
+            with suppress(pa.ArrowException, OSError):
+                writer.close()
+            raise
+        writer.close()
+        return None if answer is None else bytes(answer)
 
     def _put(self, descriptor: fl.FlightDescriptor, batch: pa.RecordBatch) -> bytes | None:
         writer, metadata = self._flight.do_put(descriptor, batch.schema, self._options)
@@ -168,6 +235,16 @@ class Client:
             self._session.forget(session)
             return self._call(call, retries=False)
         raise failed
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQuery:
+    """A query that runs at the server; ``started_at`` in ISO 8601."""
+
+    id: str
+    user: str
+    sql: str
+    started_at: str
 
 
 @dataclass(frozen=True, slots=True)

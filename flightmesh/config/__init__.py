@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from flightmesh.config.accounts import (
     ANONYMOUS,
+    CERTIFICATE_RULE,
     NAME_RULE,
     ROLE_RULE,
     Accounts,
@@ -36,6 +37,7 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 
 __all__ = [
     "ANONYMOUS",
+    "CERTIFICATE_RULE",
     "NAME_RULE",
     "ROLE_RULE",
     "SETTINGS",
@@ -60,7 +62,9 @@ CONFIG_BYTES_MAX = 16_000_000
 _FILE_VARIABLE = "FLIGHTMESH_CONFIG"
 _KEY_VARIABLE = "FLIGHTMESH_SIGNING_KEY"
 # Read by the client, the command line and the tests of this project, not by the server.
-_OTHER_VARIABLES = frozenset({_FILE_VARIABLE, _KEY_VARIABLE, "FLIGHTMESH_URI", "FLIGHTMESH_TOKEN", "FLIGHTMESH_CI"})
+_OTHER_VARIABLES = frozenset(
+    {_FILE_VARIABLE, _KEY_VARIABLE, "FLIGHTMESH_URI", "FLIGHTMESH_TOKEN", "FLIGHTMESH_CI", "FLIGHTMESH_WIRE_CACHE"}
+)
 # Secrets of sources, by any name (sources/secrets.py).
 _SECRETS = "FLIGHTMESH_SECRET_"
 # Kubernetes sets these in every pod beside a service named "flightmesh"; nobody chose them.
@@ -82,6 +86,9 @@ class Config:
     anonymous: Literal["auto"] | bool = "auto"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    mtls_port: int | None = None
+    mtls_client_ca: Path | None = None
+    admin_roles: frozenset[str] = frozenset({"admin"})
     signing_key: bytes | None = field(default=None, repr=False)
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     memory_limit: int = field(default_factory=lambda: share_of_memory(DEFAULT_MEMORY_PERCENT))
@@ -153,7 +160,7 @@ def is_loopback(host: str) -> bool:
 
 def check_listener(config: Config) -> None:
     """Refuse, as INVALID, a plaintext listener that others can reach, and TLS files that are not there."""
-    for path in (config.tls_certificate, config.tls_key):
+    for path in (config.tls_certificate, config.tls_key, config.mtls_client_ca):
         if path is not None and not path.is_file():
             raise FlightmeshError(ErrorCode.INVALID, f"The TLS file {path} does not exist.")
     if not (config.has_tls or config.allow_plaintext or is_loopback(config.host)):
@@ -270,3 +277,11 @@ def _check_together(config: Config, problems: Problems) -> None:
     if (config.tls_certificate is None) != (config.tls_key is None):
         present, absent = ("key", "certificate") if config.tls_certificate is None else ("certificate", "key")
         problems.add(source, f"server.tls_{present}", f"is set without server.tls_{absent}.")
+    if config.mtls_port is not None:
+        for name in ("tls_certificate", "mtls_client_ca"):
+            if getattr(config, name) is None:
+                problems.add(source, "server.mtls_port", f"is set without server.{name}.")
+        if config.mtls_port == config.port != 0:
+            problems.add(source, "server.mtls_port", f"({config.mtls_port}) is the port of the other listener too.")
+    elif config.mtls_client_ca is not None:
+        problems.add(source, "server.mtls_client_ca", "is set without server.mtls_port.")

@@ -15,6 +15,7 @@ from flightmesh.config.problems import Problems
 ANONYMOUS = "anonymous"
 NAME_RULE = "letters, digits and . _ @ - (at most 64, starting with a letter or digit; not 'anonymous')"
 TOKEN_ID_RULE = "lower-case letters and digits (at most 32)"
+CERTIFICATE_RULE = "the name in a certificate, in printable characters (at most 1024)"
 ROLE_RULE = "letters, digits and _ - (at most 63, starting with a letter)"
 
 Scalar: TypeAlias = str | int | float | bool
@@ -28,17 +29,23 @@ _ATTRIBUTE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _TOKEN_ID = re.compile(r"[a-z0-9]{1,32}")
 _PASSWORD_HASH = re.compile(r"scrypt:(16384|32768|65536|131072):8:[1-5]:[A-Za-z0-9_-]{22}:[A-Za-z0-9_-]{43}")
 _TOKEN_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_CERTIFICATE_CHARACTERS_MAX = 1_024
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign in. ``password_hash`` is None for a user who has tokens only."""
+    """Somebody who may sign in. ``password_hash`` is None for a user who has tokens or certificates only.
+
+    ``certificates`` are the names (of a subject alternative name, else of the subject) by which client certificates
+    stand for the user.
+    """
 
     name: str
     password_hash: str | None = field(default=None, repr=False)
     roles: frozenset[str] = frozenset()
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    certificates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ def accounts_of(document: Mapping[str, object], source: str, problems: Problems)
     """The users and tokens of a parsed config file; what is wrong with them is added to ``problems``."""
     users = {name: _user(name, entry) for name, entry in _entries(document, "users", source, problems)}
     tokens = {id_: _token(id_, entry) for id_, entry in _entries(document, "tokens", source, problems)}
+    _check_certificates(users, source, problems)
     return Accounts(MappingProxyType(users), MappingProxyType(tokens))
 
 
@@ -135,9 +143,20 @@ def _user(name: str, entry: _Entry) -> User:
         entry.take("password", "a hash as `flightmesh user add` writes it", _password_hash, None),
         entry.take("roles", f"a list of roles, each of {ROLE_RULE}", _roles, frozenset()),
         entry.take("attributes", "a table of texts, numbers, true or false, or lists of one of these", _attributes, {}),
+        entry.take("certificates", f"a list of texts, each {CERTIFICATE_RULE}", _certificates, ()),
     )
     entry.finish()
     return user
+
+
+def _check_certificates(users: Mapping[str, User], source: str, problems: Problems) -> None:
+    owners: dict[str, str] = {}
+    for user in users.values():
+        for name in user.certificates:
+            owner = owners.setdefault(name, user.name)
+            if owner != user.name:
+                fact = f"holds {name[:64]!r}, which stands for the user {owner} already."
+                problems.add(source, f"users.{user.name}.certificates", fact)
 
 
 def _token(id_: str, entry: _Entry) -> ApiToken:
@@ -173,6 +192,15 @@ def _roles(value: object) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(role, str) and is_role_name(role) for role in value):
         raise ValueError
     return frozenset(value)
+
+
+def _certificates(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    names = tuple(map(_text, value))
+    if not all(name.isprintable() and 0 < len(name) <= _CERTIFICATE_CHARACTERS_MAX for name in names):
+        raise ValueError
+    return names
 
 
 def _moment(value: object) -> float | None:

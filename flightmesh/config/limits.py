@@ -23,13 +23,19 @@ class Limits:
     parameters_kept_bytes_max: Annotated[int, "Bound parameters kept at the node, all together."] = 268_435_456
     parameters_rows_max: Annotated[int, "Most rows of bound parameters for one statement."] = 10_000
     put_bytes_max: Annotated[int, "Largest upload of bound parameters."] = 16_777_216
+    put_batches_max: Annotated[int, "Most record batches of one upload."] = 1_000_000
     action_body_bytes_max: Annotated[int, "Largest body of an action."] = 1_048_576
 
     batch_rows_max: Annotated[int, "Most rows of a batch sent to a client."] = 65_536
     batch_bytes_max: Annotated[int, "Most bytes of data in a batch sent to a client."] = 4_000_000
+    batch_bytes_asked_max: Annotated[int, "Most bytes of data in a batch sent to a client that asks for more."] = (
+        16_000_000
+    )
     wire_bytes_max: Annotated[int, "Largest message stock clients take; limits.batch_bytes_max stays below."] = (
         4_194_304
     )
+
+    endpoint_rows_min: Annotated[int, "Least rows of each endpoint, for clients that ask for several."] = 100_000
 
     ticket_ttl_s: Annotated[int, "How long a ticket can be redeemed."] = 900
     prepared_ttl_s: Annotated[int, "How long a prepared statement can be executed."] = 86_400
@@ -38,6 +44,15 @@ class Limits:
     sessions_max: Annotated[int, "Sessions whose settings differ from the defaults."] = 10_000
     session_options_max: Annotated[int, "Options set in one session."] = 64
     session_option_bytes_max: Annotated[int, "Longest name and value of a session option, together."] = 4_096
+
+    temporary_tables_max: Annotated[int, "Temporary tables of one session."] = 64
+    temporary_bytes_max: Annotated[int, "Disk that the temporary tables of one session may use."] = 2_147_483_648
+    temporary_total_bytes_max: Annotated[int, "Disk that the temporary tables of all sessions may use."] = (
+        17_179_869_184
+    )
+    temporary_columns_max: Annotated[int, "Columns of a session's temporary tables, all together."] = 10_000
+    transactions_max: Annotated[int, "Transactions that one session may have open."] = 16
+    transaction_ttl_s: Annotated[int, "How long an unused transaction stays open."] = 3_600
 
     queries_max: Annotated[int, "Queries running at once."] = 256
     queries_per_principal_max: Annotated[int, "Queries of one principal running at once."] = 256
@@ -77,6 +92,9 @@ ORDERED = (
     ("ticket_ttl_s", "prepared_ttl_s"),
     ("ticket_ttl_s", "session_ttl_s"),
     ("session_idle_s", "session_ttl_s"),
+    ("batch_bytes_max", "batch_bytes_asked_max"),
+    ("transaction_ttl_s", "session_ttl_s"),
+    ("temporary_bytes_max", "temporary_total_bytes_max"),
     ("parameters_inline_bytes_max", "put_bytes_max"),
     ("put_bytes_max", "parameters_kept_bytes_max"),
     ("sql_bytes_max", "action_body_bytes_max"),
@@ -85,18 +103,20 @@ ORDERED = (
     ("cancel_poll_s", "stream_stall_s"),
 )
 
-# Beyond the first two the parser needs seconds and gigabytes; gRPC refuses longer error texts, ADBC larger messages.
+# The metadata of a batch travels in the same message as its data.
+BATCH_HEADROOM_BYTES = 65_536
+
+# Beyond the first two the parser needs seconds and gigabytes; gRPC refuses longer error texts, ADBC larger messages,
+# Flight messages of 2 GiB.
 CEILINGS: Mapping[str, int] = MappingProxyType(
     {
         "sql_bytes_max": 1_000_000,
         "bracket_depth_max": 1_000,
         "wire_bytes_max": 16_777_216,
         "cancel_poll_s": 1,
+        "batch_bytes_asked_max": (1 << 31) - 1 - BATCH_HEADROOM_BYTES,
     }
 )
-
-# The metadata of a batch travels in the same message as its data.
-BATCH_HEADROOM_BYTES = 65_536
 
 
 def contradictions(limits: Limits) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias, get_args, get_type_hints
 
+from flightmesh.config.accounts import ROLE_RULE, is_role_name
 from flightmesh.config.keys import read_key
 from flightmesh.config.limits import Limits
 from flightmesh.errors import FlightmeshError
@@ -107,6 +108,16 @@ def read_paths(value: object, base: Path | None) -> tuple[Path, ...]:
     return tuple(read_path(item, base) for item in several)
 
 
+def read_roles(value: object, base: Path | None) -> frozenset[str]:
+    several = value.split(",") if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not all(isinstance(role, str) for role in several):
+        raise ValueError
+    roles = frozenset(role.strip() for role in several if role.strip())
+    if not all(map(is_role_name, roles)):
+        raise ValueError
+    return roles
+
+
 def read_memory(value: object, base: Path | None) -> int:
     if isinstance(value, str):
         value = _memory_of(value.strip())
@@ -157,6 +168,23 @@ _SERVER = (
     ),
     Setting("server.tls_certificate", _PATH, "", "Certificate chain of the listener (PEM).", read_path),
     Setting("server.tls_key", _PATH, "", "Private key of the certificate (PEM).", read_path),
+    Setting(
+        "server.mtls_port",
+        "0 to 65535",
+        "",
+        "Port of a second listener, for callers with a client certificate; 0 picks a free one, none without it.",
+        whole(0, 65_535),
+    ),
+    Setting(
+        "server.mtls_client_ca", _PATH, "", "Authorities that sign the certificates of callers there (PEM).", read_path
+    ),
+    Setting(
+        "server.admin_roles",
+        f"a list of roles, each of {ROLE_RULE}",
+        "admin",
+        "Roles that may list and end the queries of others.",
+        read_roles,
+    ),
     Setting(
         "server.signing_key_file",
         "the path of a file of 32 to 4096 bytes",

@@ -87,11 +87,29 @@ class RemoteQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Temporary:
+    """A temporary table of a session: its name as created, its columns with the engine's types, and its rows.
+
+    ``version`` differs whenever rows or columns differ. ``open`` gives the rows, mapped from disk: cheap, and as often
+    as it is called.
+    """
+
+    name: str
+    version: str
+    columns: tuple[tuple[str, str], ...]
+    schema: pa.Schema
+    rows: int
+    open: Callable[[], pa.Table] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What the router hands to an engine. Only ``planner/route.py`` makes one.
 
     ``parameters`` are Python values in the order of ``$1``, ``$2``, ...; ``search_path`` are quoted
-    ``catalog.schema`` entries; ``scans`` the names of the instance's scans that the statement may read.
+    ``catalog.schema`` entries; ``scans`` the names of the instance's scans that the statement may read;
+    ``temporaries`` the session's own tables that it reads, each known to the statement by its name. ``is_catalogue``:
+    the statement asks what there is, and is run where there are names and no rows.
     """
 
     engine: str
@@ -102,6 +120,8 @@ class Plan:
     batch_rows: int
     scans: tuple[str, ...] = ()
     remote: RemoteQuery | None = None
+    temporaries: tuple[Temporary, ...] = ()
+    is_catalogue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,11 +93,15 @@ class DuckDBEngine:
     def execute(self, plan: Plan) -> Execution:
         """The statement on a cursor of its own, not started; closing it gives back cursor and instance."""
         instance = self._acquire(plan.instance)
+        cursor = None
         try:
             assert instance.connection is not None, "an acquired instance is open"
             cursor = instance.connection.cursor()
             reads = self._reads(instance.connection, cursor, plan)
+            _hold_temporaries(cursor, plan)
         except BaseException as error:
+            if cursor is not None:
+                cursor.close()
             self._release(instance)
             if isinstance(error, duckdb.FatalException):
                 self.discard(instance)
@@ -306,6 +310,19 @@ def _locked(spec: InstanceSpec, config: dict[str, str]) -> duckdb.DuckDBPyConnec
         connection.close()
         raise
     return connection
+
+
+def _hold_temporaries(cursor: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    """Gives the session's own tables their names on the cursor, and on no other; to the catalogue without rows."""
+    for table in plan.temporaries:
+        if plan.is_catalogue:
+            columns = ", ".join(
+                f"{quote(name)} {kind}{'' if field.nullable else ' NOT NULL'}"
+                for (name, kind), field in zip(table.columns, table.schema, strict=True)
+            )
+            cursor.execute(f"CREATE TEMP TABLE {quote(table.name)} ({columns})")
+        else:
+            cursor.register(table.name, table.open())
 
 
 def _stream(cursor: duckdb.DuckDBPyConnection, plan: Plan) -> pa.RecordBatchReader:

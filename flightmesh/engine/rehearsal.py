@@ -69,6 +69,8 @@ class Rehearsals:
             try:
                 for name in plan.scans:
                     cursor.register(name, _StandIn(name, plan.instance.scans[name], asked))
+                for table in plan.temporaries:
+                    cursor.register(table.name, _Row(table.schema).to_reader().read_all())
                 if plan.search_path:
                     cursor.execute(f"SET search_path = {literal(','.join(plan.search_path))}")
                 # As a stream: a rehearsal keeps no rows, of which there may be many.

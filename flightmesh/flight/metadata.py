@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 import pyarrow as pa
@@ -10,17 +11,20 @@ import pyarrow as pa
 from flightmesh.flightsql import messages as m, metadata, sqlinfo, xdbc
 from flightmesh.flightsql.metadata import TableEntry, describe_field
 from flightmesh.flightsql.sqlinfo import SqlInfo
+from flightmesh.names import TableName
 from flightmesh.service.products import Products, TableDescription
 from flightmesh.service.sessions import Session
+from flightmesh.service.updates import CATALOG, SCHEMA, Temporary, Updates
 
-TABLE_TYPE = "TABLE"
+TABLE_TYPE, TEMPORARY_TYPE = "TABLE", "LOCAL TEMPORARY"
 
 
 class MetadataAnswers:
     """One builder per metadata command."""
 
-    def __init__(self, products: Products, server_info: Mapping[SqlInfo, sqlinfo.Value]) -> None:
+    def __init__(self, products: Products, updates: Updates, server_info: Mapping[SqlInfo, sqlinfo.Value]) -> None:
         self._products = products
+        self._updates = updates
         self._server_info = server_info
 
     def answers(self, command: object) -> bool:
@@ -35,9 +39,13 @@ class MetadataAnswers:
         """The command's result for this caller."""
         return _BUILDERS[type(command)](self, session, command)
 
-    def entries(self, session: Session) -> Sequence[TableEntry]:
+    def ports(self, session: Session) -> Sequence[TableEntry]:
         """The visible ports as Flight SQL describes tables."""
         return [_entry(described) for described in self._products.described(session)]
+
+    def entries(self, session: Session) -> Sequence[TableEntry]:
+        """The same with the session's temporary tables."""
+        return [*self.ports(session), *starmap(_temporary_entry, self._updates.tables(session))]
 
     def info(self, command: m.CommandGetSqlInfo) -> pa.Table:
         """What the server says of itself."""
@@ -60,9 +68,26 @@ def _entry(described: TableDescription) -> TableEntry:
         )
         for ordinal, (column, field) in enumerate(zip(table.columns, described.schema, strict=True), start=1)
     ]
-    grain = f"Grain: {table.grain.rstrip('.')}." if table.grain else None
-    remarks = " ".join(filter(None, (table.description, grain))) or None
-    return TableEntry(table.name, TABLE_TYPE, pa.schema(fields), table.primary_key, remarks)
+    return TableEntry(table.name, TABLE_TYPE, pa.schema(fields), table.primary_key, table.remarks)
+
+
+def _temporary_entry(table: Temporary, schema: pa.Schema) -> TableEntry:
+    name = TableName(CATALOG, SCHEMA, table.name)
+    fields = [
+        describe_field(
+            field.name,
+            field.type,
+            table=name,
+            nullable=kept.nullable,
+            ordinal=ordinal,
+            type_name=type_name,
+            is_read_only=False,
+        )
+        for ordinal, (field, kept, (_, type_name)) in enumerate(
+            zip(schema, table.schema, table.columns, strict=True), start=1
+        )
+    ]
+    return TableEntry(name, TEMPORARY_TYPE, pa.schema(fields), (), None)
 
 
 _Builder = Callable[[MetadataAnswers, Session, Any], pa.Table]
@@ -71,7 +96,7 @@ _BUILDERS: Mapping[type, _Builder] = {
     m.CommandGetCatalogs: lambda self, session, _: metadata.catalogs(self.entries(session)),
     m.CommandGetDbSchemas: lambda self, session, command: metadata.db_schemas(self.entries(session), command),
     m.CommandGetTables: lambda self, session, command: metadata.tables(self.entries(session), command),
-    m.CommandGetTableTypes: lambda _self, _session, _command: metadata.table_types([TABLE_TYPE]),
+    m.CommandGetTableTypes: lambda _self, _session, _command: metadata.table_types([TEMPORARY_TYPE, TABLE_TYPE]),
     m.CommandGetPrimaryKeys: lambda self, session, command: metadata.primary_keys(self.entries(session), command),
     # Contracts declare no foreign keys yet: the answers are empty and well-formed.
     m.CommandGetExportedKeys: lambda _self, _session, _command: metadata.foreign_keys(),

@@ -5,8 +5,8 @@ pyarrow fixes the names and signatures of the handlers. Every one of them runs u
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,27 +15,37 @@ import pyarrow.flight as fl
 
 from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.flight import actions
+from flightmesh.flight import actions, uploads
+from flightmesh.flight.actions import expiry
+from flightmesh.flight.listeners import Listener
 from flightmesh.flight.metadata import MetadataAnswers
-from flightmesh.flight.middleware import NAME, HandshakeHandler, SessionMiddlewareFactory, session_of
+from flightmesh.flight.middleware import (
+    NAME,
+    CertificateSessions,
+    HandshakeHandler,
+    SessionMiddlewareFactory,
+    session_of,
+)
 from flightmesh.flight.status import for_get_schema, guarded, guarded_stream, outward
 from flightmesh.flight.streams import data_stream, table_stream
-from flightmesh.flight.watcher import Watcher
+from flightmesh.flight.watcher import Watched, Watcher
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.codec import encode, unpack
+from flightmesh.service.options import options_of
 from flightmesh.service.queries import Described, Running
 from flightmesh.service.sessions import Session
+from flightmesh.service.updates import Ingest
 
-_BATCH_COST_BYTES = 1_024
-_ALLOWED = "This server is read-only: SELECT statements and the metadata commands are allowed."
+_ALLOWED = "Statements, prepared statements, ingest into temporary tables and the metadata commands are offered."
 
 
 @dataclass(frozen=True, slots=True)
-class Listener:
-    """Where the server listens: a gRPC location, and the TLS certificate chain and key (PEM) of a TLS listener."""
+class _Upload:
+    """One DoPut: its call, what the client sends, and the watch over both."""
 
-    location: str
-    tls: tuple[bytes, bytes] | None = None
+    context: fl.ServerCallContext
+    reader: fl.MetadataRecordBatchReader
+    watched: Watched
 
 
 class FlightServer(fl.FlightServerBase):
@@ -47,7 +57,7 @@ class FlightServer(fl.FlightServerBase):
         *,
         services: actions.Services,
         metadata: MetadataAnswers,
-        middleware: SessionMiddlewareFactory,
+        middleware: SessionMiddlewareFactory | CertificateSessions,
         watcher: Watcher,
         limits: Limits,
     ) -> None:
@@ -58,8 +68,11 @@ class FlightServer(fl.FlightServerBase):
         self._limits = limits
         super().__init__(
             listener.location,
-            auth_handler=HandshakeHandler(),
+            # With a handler, pyarrow does not tell whose certificate a caller has.
+            auth_handler=HandshakeHandler() if listener.client_ca is None else None,
             tls_certificates=None if listener.tls is None else [listener.tls],
+            verify_client=listener.client_ca is not None,
+            root_certificates=listener.client_ca,
             middleware={NAME: middleware},
         )
 
@@ -67,21 +80,25 @@ class FlightServer(fl.FlightServerBase):
     def list_flights(self, context: fl.ServerCallContext, criteria: bytes) -> Iterator[fl.FlightInfo]:
         """One FlightInfo per visible port; ``criteria`` is the start of a dotted name, or empty."""
         session, prefix = session_of(context), criteria.decode(errors="replace")
-        names = [entry.name for entry in self._metadata.entries(session) if str(entry.name).startswith(prefix)]
+        names = [entry.name for entry in self._metadata.ports(session) if str(entry.name).startswith(prefix)]
         return guarded_stream((self._port_info(session, (n.catalog, n.schema, n.table)) for n in names), "list_flights")
 
     @guarded
     def get_flight_info(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.FlightInfo:
-        """The schema and the ticket of a statement, a path or a metadata command; nothing is executed."""
+        """The schema and the ticket of a statement, a path or a metadata command. Only a statement that writes is
+        executed here: there are drivers that know no other way.
+        """
         session = session_of(context)
         if descriptor.descriptor_type == fl.DescriptorType.PATH:
             return self._port_info(session, _path(descriptor))
         command = _message(descriptor.command)
         if self._metadata.answers(command):
             # As the reference servers do: the command itself is the ticket.
-            return _info(self._metadata.schema(command), descriptor, descriptor.command, None)
-        described = self._described(session, command)
-        return _info(described.schema, descriptor, described.ticket, described.expires_at)
+            endpoint = fl.FlightEndpoint(descriptor.command, [])
+            return fl.FlightInfo(self._metadata.schema(command), descriptor, [endpoint], -1, -1)
+        with self._watched(context, session) as watched:
+            described = self._described(session, command, watched)
+        return _info(descriptor, described)
 
     def get_schema(self, context: fl.ServerCallContext, descriptor: fl.FlightDescriptor) -> fl.SchemaResult:
         """The schema alone."""
@@ -96,9 +113,9 @@ class FlightServer(fl.FlightServerBase):
         """The rows behind a ticket."""
         session, message = session_of(context), _ticket(ticket.ticket)
         if self._metadata.answers(message):
-            return table_stream(self._metadata.table(session, message))
+            return table_stream(self._metadata.table(session, message), self._limits.batch_bytes_max)
         running = self._run(session, message, ticket.ticket)
-        return data_stream(running, context, watcher=self._watcher, limits=self._limits)
+        return data_stream(running, context, watcher=self._watcher)
 
     @guarded
     def do_put(
@@ -108,20 +125,11 @@ class FlightServer(fl.FlightServerBase):
         reader: fl.MetadataRecordBatchReader,
         writer: fl.FlightMetadataWriter,
     ) -> None:
-        """Binds parameters to a prepared statement; everything else that writes is refused."""
+        """Binds parameters, executes updates, takes rows into temporary tables; each answers with one message."""
         session = session_of(context)
-        if descriptor.descriptor_type == fl.DescriptorType.PATH:
-            raise FlightmeshError(ErrorCode.INVALID, "Uploads are not offered.", hint=_ALLOWED)
-        command = _message(descriptor.command)
-        if not isinstance(command, m.CommandPreparedStatementQuery):
-            # The reader stays untouched: some clients send no schema with these, and reading would raise.
-            raise FlightmeshError(ErrorCode.INVALID, f"{type(command).__name__} is refused.", hint=_ALLOWED)
-        with self._watcher.watch(context, self._limits.query_timeout_s) as watched, watched.sending():
-            values = _parameters(reader, self._limits)
-        if context.is_cancelled():  # A killed client's stream ends like a whole one; only this tells them apart.
-            raise FlightmeshError(ErrorCode.CANCELLED, "The client went away while it bound parameters.")
-        handle = self._queries.bind(session, command.prepared_statement_handle, values)
-        writer.write(pa.py_buffer(encode(m.DoPutPreparedStatementResult(handle))))
+        with self._watched(context, session) as watched:
+            answer = self._put(session, descriptor, _Upload(context, reader, watched))
+        writer.write(pa.py_buffer(encode(answer)))
 
     @guarded
     def do_exchange(
@@ -132,6 +140,7 @@ class FlightServer(fl.FlightServerBase):
         writer: fl.MetadataRecordBatchWriter,
     ) -> None:
         """Not offered by this version."""
+        session_of(context)
         raise FlightmeshError(ErrorCode.UNSUPPORTED, "DoExchange is not offered by this version.")
 
     @guarded
@@ -145,26 +154,63 @@ class FlightServer(fl.FlightServerBase):
     @guarded
     def list_actions(self, context: fl.ServerCallContext) -> list[tuple[str, str]]:
         """Exactly the actions that do_action answers."""
+        session_of(context)
         return [(name, action.description) for name, action in actions.ACTIONS.items()]
+
+    def _watched(self, context: fl.ServerCallContext, session: Session) -> AbstractContextManager[Watched]:
+        """The call under watch, for at most as long as the session's queries may take."""
+        timeout_s = options_of(session).query_timeout_s or self._limits.query_timeout_s
+        return self._watcher.watch(context, timeout_s)
+
+    def _put(
+        self, session: Session, descriptor: fl.FlightDescriptor, upload: _Upload
+    ) -> m.DoPutUpdateResult | m.DoPutPreparedStatementResult:
+        if descriptor.descriptor_type == fl.DescriptorType.PATH:
+            return self._ingest(session, uploads.target_of_path(_path(descriptor), options_of(session)), upload)
+        match _message(descriptor.command):
+            case m.CommandPreparedStatementQuery(handle):
+                values = self._values(upload)
+                uploads.check_whole(upload.context, upload.watched)
+                return m.DoPutPreparedStatementResult(self._queries.bind(session, handle, values))
+            case m.CommandStatementUpdate(query, transaction):
+                # The reader stays untouched: there are drivers that send no schema with it, and reading would raise.
+                count = self._queries.update(session, query, upload.watched, _transaction(transaction))
+                return m.DoPutUpdateResult(count)
+            case m.CommandPreparedStatementUpdate(handle):
+                values = self._values(upload, may_miss=True)
+                uploads.check_whole(upload.context, upload.watched)
+                return m.DoPutUpdateResult(self._queries.update_prepared(session, handle, values, upload.watched))
+            case m.CommandStatementIngest() as command:
+                return self._ingest(session, uploads.target_of(command, options_of(session)), upload)
+            case command:
+                raise _refused(command)
+
+    def _values(self, upload: _Upload, *, may_miss: bool = False) -> pa.RecordBatch:
+        return uploads.parameters(upload.reader, upload.watched, self._limits, may_miss=may_miss)
+
+    def _ingest(self, session: Session, target: Ingest, upload: _Upload) -> m.DoPutUpdateResult:
+        schema = uploads.schema_of(upload.reader, upload.watched)
+        rows = uploads.rows(upload.reader, upload.context, upload.watched, self._limits)
+        return m.DoPutUpdateResult(self._services.updates.ingest(session, target, schema, rows))
 
     def _port_info(self, session: Session, path: tuple[str, ...]) -> fl.FlightInfo:
         described = self._queries.table(session, path)
-        return _info(described.schema, fl.FlightDescriptor.for_path(*path), described.ticket, described.expires_at)
+        return _info(fl.FlightDescriptor.for_path(*path), described)
 
-    def _described(self, session: Session, command: object) -> Described:
+    def _described(self, session: Session, command: object, watched: Watched) -> Described:
         match command:
-            case m.CommandStatementQuery(query):
-                return self._queries.statement(session, query)
+            case m.CommandStatementQuery(query, transaction):
+                return self._queries.statement(session, query, watched, _transaction(transaction))
             case m.CommandPreparedStatementQuery(handle):
-                return self._queries.prepared(session, handle)
+                return self._queries.prepared(session, handle, watched)
         raise _refused(command)
 
     def _schema(self, session: Session, descriptor: fl.FlightDescriptor) -> pa.Schema:
         if descriptor.descriptor_type == fl.DescriptorType.PATH:
             return self._queries.table(session, _path(descriptor)).schema
         match _message(descriptor.command):
-            case m.CommandStatementQuery(query):
-                return self._queries.describe(session, query)
+            case m.CommandStatementQuery(query, transaction):
+                return self._queries.describe(session, query, _transaction(transaction))
             case m.CommandPreparedStatementQuery(handle):
                 return self._queries.describe_prepared(session, handle)
             case command if self._metadata.answers(command):
@@ -176,8 +222,8 @@ class FlightServer(fl.FlightServerBase):
         match message:
             case m.TicketStatementQuery():
                 return self._queries.run(session, ticket)
-            case m.CommandStatementQuery(query):
-                return self._queries.run_sql(session, query)
+            case m.CommandStatementQuery(query, transaction):
+                return self._queries.run_sql(session, query, _transaction(transaction))
             case m.CommandPreparedStatementQuery(handle):
                 return self._queries.run_prepared(session, handle)
         raise _refused(message)
@@ -202,43 +248,17 @@ def _ticket(data: bytes) -> Any:  # Any: as above
     raise failure
 
 
-def _info(schema: pa.Schema, descriptor: fl.FlightDescriptor, ticket: bytes, expires_at: float | None) -> fl.FlightInfo:
-    """One endpoint without a location: the client reads it from where it asked."""
-    expiry = None if expires_at is None else datetime.datetime.fromtimestamp(expires_at, datetime.UTC)
-    endpoint = fl.FlightEndpoint(ticket, [], pa.scalar(expiry, pa.timestamp("ns", "UTC")) if expiry else None)
-    return fl.FlightInfo(schema, descriptor, [endpoint], -1, -1)
+def _transaction(id_: bytes | None) -> str | None:
+    """The transaction of a message; empty as absent, as clients without optional fields send it."""
+    return id_.decode(errors="replace") if id_ else None
 
 
-def _parameters(reader: fl.MetadataRecordBatchReader, limits: Limits) -> pa.RecordBatch:
-    """All rows of an upload as one batch, validated before anything reads a value."""
-    try:
-        schema, batches = reader.schema, list(_validated(reader, limits))
-    except (pa.ArrowException, OSError, NotImplementedError):
-        # Nobody's data is concerned, but the texts quote values and buffers; the client knows what it has sent.
-        failure = FlightmeshError(ErrorCode.INVALID, "The upload is no valid stream of Arrow record batches.")
-    else:
-        parts = pa.Table.from_batches(batches, schema).combine_chunks().to_batches()
-        return parts[0] if parts else pa.RecordBatch.from_pylist([], schema)
-    raise failure
-
-
-def _validated(reader: fl.MetadataRecordBatchReader, limits: Limits) -> Iterator[pa.RecordBatch]:
-    size = rows = 0
-    for chunk in reader:
-        if chunk.data is None:  # A message of application metadata alone.
-            continue
-        # Malformed IPC crashes whoever touches the values, so this comes first (security.md, fact 4).
-        chunk.data.validate(full=True)
-        # A batch without rows or columns costs memory too.
-        size += chunk.data.nbytes + _BATCH_COST_BYTES
-        rows += chunk.data.num_rows
-        if size > limits.put_bytes_max or rows > limits.parameters_rows_max:
-            raise FlightmeshError(
-                ErrorCode.INVALID,
-                f"More than {limits.parameters_rows_max} rows or {limits.put_bytes_max} bytes of parameters were sent.",
-                hint="Bind fewer rows at a time.",
-            )
-        yield chunk.data
+def _info(descriptor: fl.FlightDescriptor, described: Described) -> fl.FlightInfo:
+    """Endpoints without a location: the client reads them from where it asked. The query's id is the metadata."""
+    endpoints = [fl.FlightEndpoint(ticket, [], expiry(described.expires_at)) for ticket in described.tickets]
+    return fl.FlightInfo(
+        described.schema, descriptor, endpoints, -1, -1, ordered=True, app_metadata=described.id.encode()
+    )
 
 
 def _refused(command: object) -> FlightmeshError:

@@ -3,14 +3,16 @@
 pyarrow sends the server's traceback to the client for every exception that is not a Flight error, and gives true gRPC
 codes for INVALID, NOT_FOUND and UNSUPPORTED only to Arrow's own classes. So every RPC and every stream runs under
 this guard: it logs the whole with a correlation id, and raises, outside the ``except``, one exception with one line.
-``sys.tracebacklimit = 0`` (set by ``app``) keeps the Arrow classes to that line.
+``no_tracebacks`` keeps the Arrow classes to that line.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
@@ -44,6 +46,20 @@ CODES = {code.value: code for code in ErrorCode}
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+@contextmanager
+def no_tracebacks() -> Iterator[None]:
+    """What pyarrow sends of an exception to a client is its traceback; this leaves one line."""
+    before = getattr(sys, "tracebacklimit", None)
+    sys.tracebacklimit = 0
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.tracebacklimit
+        else:
+            sys.tracebacklimit = before
 
 
 def guarded(handler: Callable[P, R]) -> Callable[P, R]:

@@ -11,35 +11,39 @@ from contextlib import closing
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from flightmesh.config import Limits
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.flight.status import guarded_stream
-from flightmesh.flight.watcher import Watched, Watcher
-from flightmesh.service.queries import Execution, Running
+from flightmesh.flight.watcher import Watcher
+from flightmesh.service.queries import Running
+from flightmesh.service.reading import batches
 
 
-def data_stream(
-    running: Running, context: fl.ServerCallContext, *, watcher: Watcher, limits: Limits
-) -> fl.FlightDataStream:
+def data_stream(running: Running, context: fl.ServerCallContext, *, watcher: Watcher) -> fl.FlightDataStream:
     """The result as a Flight stream. Nothing is acquired before the first batch is asked for."""
-    batches = guarded_stream(_batches(running, context, watcher, limits), "do_get")
-    return fl.GeneratorStream(running.schema, batches)
+    return fl.GeneratorStream(running.schema, guarded_stream(_batches(running, context, watcher), "do_get"))
 
 
-def table_stream(table: pa.Table) -> fl.FlightDataStream:
-    """A small table that is complete in memory."""
-    return fl.RecordBatchStream(table)
+def table_stream(table: pa.Table, bytes_max: int) -> fl.FlightDataStream:
+    """A table that is complete in memory."""
+    parts = (part for batch in table.to_batches() for part in sized(batch, bytes_max))
+    return fl.GeneratorStream(table.schema, guarded_stream(parts, "do_get"))
 
 
 def sized(batch: pa.RecordBatch, bytes_max: int) -> Iterator[pa.RecordBatch]:
-    """The batch in slices of equal rows, each within the bound; a single row over the bound goes alone.
+    """The batch in slices of equal rows, each within the bound. INVALID for a single row over the bound.
 
     A slice is measured as it is written, with its metadata: that of thousands of columns is not small.
     """
     size = pa.ipc.get_record_batch_size(batch)
-    if size <= bytes_max or batch.num_rows <= 1:
+    if size <= bytes_max or batch.num_rows == 0:
         yield batch
         return
+    if batch.num_rows == 1:
+        raise FlightmeshError(
+            ErrorCode.INVALID,
+            f"A row of the result takes {size} bytes; a message of this session takes {bytes_max}.",
+            hint="Ask for larger messages with the session option batch_bytes_max, or read less of the row.",
+        )
     overhead = pa.ipc.get_record_batch_size(batch.slice(0, 0))
     parts = math.ceil((size - overhead) / max(1, bytes_max - overhead))
     rows = math.ceil(batch.num_rows / max(2, min(parts, batch.num_rows)))
@@ -49,48 +53,29 @@ def sized(batch: pa.RecordBatch, bytes_max: int) -> Iterator[pa.RecordBatch]:
 
 
 def _batches(
-    running: Running, context: fl.ServerCallContext, watcher: Watcher, limits: Limits
-) -> Iterator[pa.RecordBatch]:
-    with running.open() as executions, watcher.watch(context, limits.query_timeout_s) as watched:
+    running: Running, context: fl.ServerCallContext, watcher: Watcher
+) -> Iterator[pa.RecordBatch | pa.RecordBatchReader]:
+    # pyarrow leaves the dictionaries of a single batch out; those of a reader it sends.
+    has_dictionaries = any(map(_has_dictionary, running.schema.types))
+    with (
+        watcher.watch(context, running.timeout_s) as watched,
+        running.enter(watched),
+        running.open(watched) as executions,
+    ):
         for execution in executions:
             # Here and not left to whoever frees this frame: an error keeps it alive until the garbage is collected.
             with closing(execution), watched.cancelling(execution.cancel):
-                for batch in _read(execution, running.schema, watched):
-                    for part in sized(batch, limits.batch_bytes_max):
+                for batch in batches(execution, running.schema, watched):
+                    if watched.failure is not None:
+                        raise watched.failure  # The engine may be done, and its rows only wait to be sent.
+                    for part in sized(batch, running.batch_bytes_max):
                         with watched.sending():
-                            yield part
+                            yield (
+                                pa.RecordBatchReader.from_batches(running.schema, [part]) if has_dictionaries else part
+                            )
 
 
-def _read(execution: Execution, schema: pa.Schema, watched: Watched) -> Iterator[pa.RecordBatch]:
-    """The execution's batches under the schema that was promised."""
-    reader = _started(execution, watched)
-    if reader.schema.names != schema.names:
-        raise FlightmeshError(ErrorCode.INTERNAL, "The engine's columns are not those of the plan.")
-    while True:
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            return
-        except Exception as error:  # Whatever the engine raises in its stream: it tells what it means.
-            failure = watched.failure or execution.explain(error)
-        else:
-            yield batch if batch.schema.equals(schema) else _conformed(batch, schema)
-            continue
-        raise failure
-
-
-def _started(execution: Execution, watched: Watched) -> pa.RecordBatchReader:
-    try:
-        return execution.start()
-    except FlightmeshError as error:
-        failure = watched.failure or error
-    raise failure
-
-
-def _conformed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """The batch with dictionaries decoded, at any depth: clients get plain values."""
-    columns = [
-        column if column.type == field.type else column.cast(field.type)
-        for column, field in zip(batch.columns, schema, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _has_dictionary(kind: pa.DataType) -> bool:
+    return pa.types.is_dictionary(kind) or any(
+        _has_dictionary(kind.field(place).type) for place in range(kind.num_fields)
+    )

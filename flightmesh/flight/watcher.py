@@ -53,7 +53,7 @@ class Watched:
 
     def cut(self) -> None:
         """Stops the query and cuts the client's connection."""
-        self._stop(ErrorCode.UNAVAILABLE, "The server is stopping.")
+        self.stop(ErrorCode.UNAVAILABLE, "The server is stopping.")
         cut(self._context.peer())
 
     def look(self, now: float, stall_s: float) -> None:
@@ -64,16 +64,22 @@ class Watched:
             count("streams.stalled")
             log.info("stream.stalled", extra={"facts": {"peer": self._context.peer()}})
             cut(self._context.peer())
-        if self._context.is_cancelled():
-            self._stop(ErrorCode.CANCELLED, "The client cancelled the query or went away.")
+        if self.failure is not None:
+            # Again at every look: a statement that starts after the first interrupt must be stopped too.
+            self._interrupt()
+        elif self._context.is_cancelled():
+            self.stop(ErrorCode.CANCELLED, "The client cancelled the query or went away.")
         elif now > self._deadline:
-            self._stop(ErrorCode.DEADLINE, "The query ran longer than the server allows.")
+            self.stop(ErrorCode.DEADLINE, "The query ran longer than the server allows.")
 
-    def _stop(self, code: ErrorCode, fact: str) -> None:
+    def stop(self, code: ErrorCode, fact: str) -> None:
+        """Stops the query for this reason, unless another came before."""
         if self.failure is None:
             count(f"queries.{code.value}")
             self.failure = FlightmeshError(code, fact)
-        # Again at every look: a statement that starts after the first interrupt must be stopped too.
+        self._interrupt()
+
+    def _interrupt(self) -> None:
         cancel = self._cancel
         if cancel is not None:
             cancel()

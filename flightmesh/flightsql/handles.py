@@ -31,8 +31,9 @@ class StatementTicket(msgspec.Struct, frozen=True, kw_only=True, array_like=True
     """A statement to be run when its ticket is redeemed, bound to who may run it and on which generation.
 
     ``surface`` names the role set, ``parameters`` holds bound values as IPC bytes, ``parameters_ref`` names values
-    that were too large to travel and are kept at the node that issued the ticket, ``nonce`` tells equal statements
-    apart.
+    that were too large to travel and are kept at the node that issued the ticket, ``nonce`` is the query's id.
+    ``session`` and ``transaction`` say whose temporary tables it reads, ``encoded`` and ``java`` in which types
+    its client was promised the result.
     """
 
     principal: str
@@ -44,20 +45,27 @@ class StatementTicket(msgspec.Struct, frozen=True, kw_only=True, array_like=True
     catalog: str | None
     schema: str | None
     parameters_ref: str | None = None
+    session: str | None = None
+    transaction: str | None = None
+    encoded: bool = False
+    java: bool = False
 
 
 class PreparedHandle(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A prepared statement with the values bound so far; the fields are those of ``StatementTicket``."""
+    """A prepared statement with the values bound so far; the fields are those of ``StatementTicket``.
+
+    It names no generation: a prepared statement is approved anew whenever it is used.
+    """
 
     principal: str
-    surface: str
-    generation: str
     sql: str
     catalog: str | None
     schema: str | None
     parameters: bytes | None
     parameters_ref: str | None
     nonce: str
+    session: str | None = None
+    transaction: str | None = None
 
 
 class SessionToken(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

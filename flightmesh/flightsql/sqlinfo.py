@@ -1,9 +1,9 @@
 """SqlInfo: what the server says of itself, in the one dense union that GetSqlInfo returns.
 
 Every id has one child of the union, the one that the JDBC driver casts to (``CHILDREN``); a wrong child breaks the
-driver's whole metadata. ``default_sql_info`` tells the truth about a read-only server that speaks DuckDB's dialect:
-no transactions, no updates, names kept as written and compared without case. Asks no engine: the lists are reviewed
-by hand and checked by a test.
+driver's whole metadata. ``default_sql_info`` tells the truth about a server that speaks DuckDB's dialect and whose
+only tables to write are a session's own temporary ones: transactions, updates and ingest are of these. Names are kept
+as written and compared without case. Asks no engine: the lists are reviewed by hand and checked by a test.
 """
 
 from __future__ import annotations
@@ -188,11 +188,16 @@ def sql_info(values: Mapping[SqlInfo, Value], ids: Sequence[int] = ()) -> pa.Tab
 # What is true of this server ----------------------------------------------------------------------
 
 STATEMENT_LENGTH_MAX = 200_000
-"""Characters of a statement; the cap that stands before the parser."""
+"""Bytes of a statement, so characters at least of plain ones; the cap that stands before the parser."""
 
 _CASE_INSENSITIVE = 1
 _NULLS_SORTED_AT_END = 3
-_TRANSACTION_NONE = 0
+_INT32_MAX = (1 << 31) - 1
+
+# SqlSupportedTransaction: Begin and End, no savepoints.
+_TRANSACTION = 1
+# SqlTransactionIsolationLevel.
+_READ_COMMITTED = 2
 
 
 def _bits(*numbers: int) -> int:
@@ -275,9 +280,18 @@ def _conversions() -> Mapping[int, Sequence[int]]:
     return {int(source): sorted(map(int, targets)) for source, targets in sorted(table.items())}
 
 
-def default_sql_info(*, server_version: str, duckdb_version: str, arrow_version: str) -> Mapping[SqlInfo, Value]:
-    """What is true of a read-only server with DuckDB's dialect; the versions are given with or without a leading ``v``.
+def default_sql_info(
+    *,
+    server_version: str,
+    duckdb_version: str,
+    arrow_version: str,
+    prepared_ttl_s: float = 86_400,
+    transaction_ttl_s: float = 3_600,
+    statement_bytes_max: int = STATEMENT_LENGTH_MAX,
+) -> Mapping[SqlInfo, Value]:
+    """What is true of this server; the versions are given with or without a leading ``v``.
 
+    ``prepared_ttl_s`` and ``transaction_ttl_s`` are how long, in seconds, a handle of either kind is good for.
     Substrait versions are absent, since there is no Substrait. A maximum of 0 means none, or none that is known.
     """
     return MappingProxyType(
@@ -287,8 +301,12 @@ def default_sql_info(*, server_version: str, duckdb_version: str, arrow_version:
             SqlInfo.FLIGHT_SQL_SERVER_VERSION: f"duckdb {_v(duckdb_version)} flightmesh {_v(server_version)}",
             SqlInfo.FLIGHT_SQL_SERVER_ARROW_VERSION: arrow_version,
             **_SERVER,
+            # The standard's "statement timeout" is that of prepared statement handles, not of queries.
+            SqlInfo.FLIGHT_SQL_SERVER_STATEMENT_TIMEOUT: _milliseconds(prepared_ttl_s),
+            SqlInfo.FLIGHT_SQL_SERVER_TRANSACTION_TIMEOUT: _milliseconds(transaction_ttl_s),
             **_SYNTAX,
             **_MAXIMA,
+            SqlInfo.SQL_MAX_STATEMENT_LENGTH: statement_bytes_max,
             **_TRANSACTIONS_AND_RESULTS,
         }
     )
@@ -298,22 +316,28 @@ def _v(version: str) -> str:
     return "v" + version.removeprefix("v")
 
 
+def _milliseconds(seconds: float) -> int:
+    # Their child of the union is an int32; 0 would say that there is no end.
+    return max(1, min(int(seconds * 1_000), _INT32_MAX))
+
+
 _SERVER: Mapping[SqlInfo, Value] = {
-    SqlInfo.FLIGHT_SQL_SERVER_READ_ONLY: True,
+    # Products cannot be written, but temporary tables can; a driver that believes "read-only" sends no writes at all
+    # (JDBC: DatabaseMetaData.isReadOnly).
+    SqlInfo.FLIGHT_SQL_SERVER_READ_ONLY: False,
     SqlInfo.FLIGHT_SQL_SERVER_SQL: True,
     SqlInfo.FLIGHT_SQL_SERVER_SUBSTRAIT: False,
-    SqlInfo.FLIGHT_SQL_SERVER_TRANSACTION: 0,
-    SqlInfo.FLIGHT_SQL_SERVER_CANCEL: False,
-    SqlInfo.FLIGHT_SQL_SERVER_BULK_INGESTION: False,
-    SqlInfo.FLIGHT_SQL_SERVER_INGEST_TRANSACTIONS_SUPPORTED: False,
-    SqlInfo.FLIGHT_SQL_SERVER_STATEMENT_TIMEOUT: 0,
-    SqlInfo.FLIGHT_SQL_SERVER_TRANSACTION_TIMEOUT: 0,
+    SqlInfo.FLIGHT_SQL_SERVER_TRANSACTION: _TRANSACTION,
+    SqlInfo.FLIGHT_SQL_SERVER_CANCEL: True,
+    SqlInfo.FLIGHT_SQL_SERVER_BULK_INGESTION: True,
+    SqlInfo.FLIGHT_SQL_SERVER_INGEST_TRANSACTIONS_SUPPORTED: True,
 }
 
 _SYNTAX: Mapping[SqlInfo, Value] = {
     SqlInfo.SQL_DDL_CATALOG: False,
     SqlInfo.SQL_DDL_SCHEMA: False,
-    SqlInfo.SQL_DDL_TABLE: False,
+    # CREATE and DROP of temporary tables.
+    SqlInfo.SQL_DDL_TABLE: True,
     SqlInfo.SQL_IDENTIFIER_CASE: _CASE_INSENSITIVE,
     SqlInfo.SQL_IDENTIFIER_QUOTE_CHAR: '"',
     # DuckDB compares quoted names without case, too.
@@ -339,7 +363,7 @@ _SYNTAX: Mapping[SqlInfo, Value] = {
     SqlInfo.SQL_SUPPORTED_GROUP_BY: _bits(0, 1),  # unrelated, beyond select
     SqlInfo.SQL_SUPPORTS_LIKE_ESCAPE_CLAUSE: True,
     SqlInfo.SQL_SUPPORTS_NON_NULLABLE_COLUMNS: True,
-    # Of the grammars, what they say of queries: no statement that writes is accepted.
+    # Of the grammars, what they say of queries, and of writing as far as temporary tables go.
     SqlInfo.SQL_SUPPORTED_GRAMMAR: _bits(0, 1),  # minimum, core
     SqlInfo.SQL_ANSI92_SUPPORTED_LEVEL: _bits(0),  # entry
     SqlInfo.SQL_SUPPORTS_INTEGRITY_ENHANCEMENT_FACILITY: False,
@@ -361,13 +385,12 @@ _SYNTAX: Mapping[SqlInfo, Value] = {
 _MAXIMA: Mapping[SqlInfo, Value] = {
     **{SqlInfo(id_): 0 for id_ in (*range(541, 556), *range(558, 562))},
     SqlInfo.SQL_MAX_ROW_SIZE_INCLUDES_BLOBS: True,
-    SqlInfo.SQL_MAX_STATEMENT_LENGTH: STATEMENT_LENGTH_MAX,
 }
 
 _TRANSACTIONS_AND_RESULTS: Mapping[SqlInfo, Value] = {
-    SqlInfo.SQL_DEFAULT_TRANSACTION_ISOLATION: _TRANSACTION_NONE,
-    SqlInfo.SQL_TRANSACTIONS_SUPPORTED: False,
-    SqlInfo.SQL_SUPPORTED_TRANSACTIONS_ISOLATION_LEVELS: _bits(_TRANSACTION_NONE),
+    SqlInfo.SQL_DEFAULT_TRANSACTION_ISOLATION: _READ_COMMITTED,
+    SqlInfo.SQL_TRANSACTIONS_SUPPORTED: True,
+    SqlInfo.SQL_SUPPORTED_TRANSACTIONS_ISOLATION_LEVELS: _bits(_READ_COMMITTED),
     SqlInfo.SQL_DATA_DEFINITION_CAUSES_TRANSACTION_COMMIT: False,
     SqlInfo.SQL_DATA_DEFINITIONS_IN_TRANSACTIONS_IGNORED: False,
     SqlInfo.SQL_SUPPORTED_RESULT_SET_TYPES: _bits(1),  # forward only
@@ -375,9 +398,10 @@ _TRANSACTIONS_AND_RESULTS: Mapping[SqlInfo, Value] = {
     SqlInfo.SQL_SUPPORTED_CONCURRENCIES_FOR_RESULT_SET_FORWARD_ONLY: _bits(1),  # read only
     SqlInfo.SQL_SUPPORTED_CONCURRENCIES_FOR_RESULT_SET_SCROLL_SENSITIVE: 0,
     SqlInfo.SQL_SUPPORTED_CONCURRENCIES_FOR_RESULT_SET_SCROLL_INSENSITIVE: 0,
-    SqlInfo.SQL_BATCH_UPDATES_SUPPORTED: False,
+    SqlInfo.SQL_BATCH_UPDATES_SUPPORTED: True,
     SqlInfo.SQL_SAVEPOINTS_SUPPORTED: False,
-    SqlInfo.SQL_NAMED_PARAMETERS_SUPPORTED: True,
+    # The standard means those of callable statements, of which there are none; queries do take ``$name``.
+    SqlInfo.SQL_NAMED_PARAMETERS_SUPPORTED: False,
     SqlInfo.SQL_LOCATORS_UPDATE_COPY: False,
     SqlInfo.SQL_STORED_FUNCTIONS_USING_CALL_SYNTAX_SUPPORTED: False,
 }

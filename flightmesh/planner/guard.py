@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.planner.resolve import Resolved
+from flightmesh.planner.scope import path_of
 from flightmesh.planner.surface import Surface
 
 
@@ -25,7 +26,8 @@ def guard(resolved: Resolved, surface: Surface) -> Guarded:
     refusals = resolved.statement.survey.refusals
     if refusals:
         raise refusals[0]
-    if not set(resolved.relations) <= set(surface.namespace.paths):
+    own = map(path_of, resolved.temporaries)
+    if not set(resolved.relations) <= {*surface.namespace.paths, *own}:
         # No assert: an optimised interpreter would leave it out.
         raise FlightmeshError(ErrorCode.INTERNAL, "A relation was resolved against another namespace.")
     return Guarded(resolved, surface)

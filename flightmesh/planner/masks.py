@@ -88,7 +88,8 @@ def filter_probe(predicate: str, relation: str, *, limits: Limits) -> str:
     statement = parse(text, limits=limits)
     if statement.survey.refusals:
         raise statement.survey.refusals[0]
-    if [reference.path for reference in statement.survey.relations] != [(relation,)] or statement.survey.parameters:
+    reads = [reference.path for reference in statement.survey.relations]
+    if reads != [(relation,)] or statement.survey.parameters or statement.is_catalogue:
         raise FlightmeshError(
             ErrorCode.INVALID, "A row filter may read only the columns of its port.", hint="Join in the model instead."
         )

@@ -18,8 +18,9 @@ from flightmesh.sql.types import sql_type
 # What an open parameter is taken for, to describe a statement nobody has bound yet: the first that binds.
 _GUESSES: tuple[pa.DataType, ...] = (
     pa.string(),
-    pa.int64(),
+    # Before whole numbers: a driver that binds by this type would cut 2.5 to 2.
     pa.float64(),
+    pa.int64(),
     pa.bool_(),
     pa.date32(),
     pa.timestamp("us"),

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from flightmesh.engine.base import Temporary
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import fold, nearest, quote
+from flightmesh.planner.scope import PUBLIC, Scope, path_of
 from flightmesh.planner.statement import Statement
 from flightmesh.sql.gate import RelationRef, position
 
@@ -32,23 +34,41 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A statement with the full path of each relation, and the search path that gives short names this meaning."""
+    """A statement with the full path of each relation that it reads, and the search path that gives short names this
+    meaning. ``temporaries`` are the session's own tables among them; of a question to the catalogue, all of them.
+    """
 
     statement: Statement
     relations: tuple[Path, ...]
     search_path: tuple[str, ...]
+    temporaries: tuple[Temporary, ...] = ()
 
 
-def resolve(statement: Statement, namespace: Namespace, *, catalog: str | None, schema: str | None) -> Resolved:
+def resolve(statement: Statement, namespace: Namespace, scope: Scope = PUBLIC) -> Resolved:
     """The statement with its relations found; NOT_FOUND, INVALID (ambiguous) or UNAVAILABLE for the first not."""
-    default: Path = tuple(part for part in (catalog, schema) if part is not None)
-    relations, search = [], dict[str, None]()
-    for reference in statement.survey.relations:
+    survey = statement.survey
+    default: Path = tuple(part for part in (scope.catalog, scope.schema) if part is not None)
+    own: dict[str, Temporary] = {}
+    search: list[Path] = [default if len(default) == 2 else (*default, "main")] if scope.catalog else []
+
+    def found(reference: RelationRef) -> Path:
+        table = scope.temporary(reference.path)
+        if table is not None:
+            own[table.name] = table
+            return path_of(table)
         path = _find(statement, reference, namespace, default)
-        relations.append(path)
         if len(reference.path) < len(path):
-            search[".".join(map(quote, path[:-1]))] = None
-    return Resolved(statement, tuple(relations), tuple(search))
+            search.append(path[:-1])
+        return path
+
+    relations = tuple(map(found, survey.relations))
+    for reference in survey.described:
+        found(reference)
+    # What a name means by default comes first, as it does in _find.
+    search.sort(key=lambda path: path[: len(default)] != default)
+    names = dict.fromkeys(".".join(map(quote, path)) for path in search)
+    temporaries = scope.temporaries.values() if statement.is_catalogue else own.values()
+    return Resolved(statement, relations, tuple(names), tuple(temporaries))
 
 
 def _find(statement: Statement, reference: RelationRef, namespace: Namespace, default: Path) -> Path:

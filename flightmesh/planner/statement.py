@@ -15,6 +15,11 @@ class Statement:
     text: str
     survey: gate.Survey
 
+    @property
+    def is_catalogue(self) -> bool:
+        """Whether it asks what there is, and reads no rows of ports."""
+        return bool(self.survey.catalogue or self.survey.system or self.survey.described)
+
 
 def parse(text: str, *, limits: Limits) -> Statement:
     """The statement; INVALID when the text is not exactly one SELECT within the caps."""

@@ -11,12 +11,12 @@ import hashlib
 import hmac
 import pathlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flightmesh.catalog.snapshot import DataColumn, LivePart, PortData, ProductSnapshot, Snapshot
 from flightmesh.engine.base import Attachment, InstanceSpec
-from flightmesh.names import ProductName, TableName, quote
+from flightmesh.names import ProductName, TableName, literal, quote
 from flightmesh.planner.live import Private, private
 from flightmesh.planner.masks import Reader, Visible, visible
 from flightmesh.planner.resolve import Namespace, Path
@@ -36,6 +36,9 @@ class SurfaceColumn:
     is_nullable: bool
     contract: ContractColumn | None
 
+
+# What DuckDB has no index for, and so no PRIMARY KEY; nested types also end in brackets.
+_UNINDEXED = ("INTERVAL", "MAP(", "STRUCT(", "UNION(", "VARIANT")
 
 # Stands for a port's model in LiveView.select.
 BASE = "base"
@@ -59,7 +62,7 @@ class LiveView:
 class Shown:
     """What a policy does to a port for this reader: the masked columns, whether rows are filtered or columns are not
     there at all, and the data behind it: when it was read (seconds since 1970; None: when it is queried) and why it
-    could not be read again.
+    could not be read again. ``rows`` is their number where it is known: not behind a row filter, not of a live port.
     """
 
     masked: tuple[str, ...]
@@ -68,6 +71,7 @@ class Shown:
     built_at: float | None
     stale: str | None
     has_hidden_columns: bool = False
+    rows: int | None = None
 
 
 _PLAIN = Shown((), has_row_filter=False, snapshot="", built_at=None, stale=None)
@@ -88,10 +92,17 @@ class SurfaceTable:
     shown: Shown = _PLAIN
     live: LiveView | None = None
 
+    @property
+    def remarks(self) -> str | None:
+        """What the contract says of the table, and its grain; None without a word."""
+        grain = f"Grain: {self.grain.rstrip('.')}." if self.grain else None
+        return " ".join(filter(None, (self.description, grain))) or None
+
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """All that one role set may see of one generation, and the locked engine instance that holds nothing else.
+    """All that one role set may see of one generation, and the locked engine instances that hold nothing else: its
+    rows, and ``catalogue``, which holds tables without rows that say what the reader may know of them.
 
     ``id`` is a digest of the views, their policy literals included: equal ids read equal data under equal rules.
     """
@@ -101,7 +112,13 @@ class Surface:
     tables: Mapping[TableName, SurfaceTable]
     namespace: Namespace
     instance: InstanceSpec
+    catalogue: InstanceSpec
     twin_ddl: tuple[str, ...] = field(repr=False)
+
+
+def catalogue_key(identity: str) -> str:
+    """The key of the instance that tells of the Surface with this id."""
+    return f"{identity}:catalogue"
 
 
 def surface(snapshot: Snapshot, reader: Reader, *, mask_key: bytes) -> Surface:
@@ -162,6 +179,7 @@ class _View:
                 None if self.port.is_live else self.product.built_at,
                 None if self.port.is_live else self.product.stale,
                 has_hidden_columns=len(self.shown.columns) < len(self.port.columns),
+                rows=None if self.shown.predicate else self.port.rows,
             ),
             self.live(scans),
         )
@@ -222,6 +240,7 @@ def _assemble(snapshot: Snapshot, reader: Reader, views: list[_View], identity: 
             ddl=(*schemas, *(text for own in privates.values() for text in own.ddl), *ddl),
             scans={name: scan for own in privates.values() for name, scan in own.scans.items()},
         ),
+        catalogue=InstanceSpec(catalogue_key(identity), (), (*schemas, *_declared(tables))),
         twin_ddl=(*schemas, *map(_empty_view, tables.values())),
     )
 
@@ -250,6 +269,34 @@ def _empty_view(table: SurfaceTable) -> str:
     """A view, as in the engine: what a table has besides its columns (rowid) must not bind here either."""
     columns = ", ".join(f"CAST(NULL AS {column.sql_type}) AS {quote(column.name)}" for column in table.columns)
     return f"CREATE VIEW {table.name.sql} AS SELECT {columns} WHERE FALSE"
+
+
+def _declared(tables: Mapping[TableName, SurfaceTable]) -> Iterator[str]:
+    """The tables without rows: types, NOT NULL, keys and comments, for the engine's own catalogue to tell of."""
+    for table in tables.values():
+        types = {column.name: column.sql_type for column in table.columns}
+        columns = [
+            f"{quote(column.name)} {column.sql_type}{'' if column.is_nullable else ' NOT NULL'}"
+            for column in table.columns
+        ]
+        if table.primary_key and all(_is_indexed(types[name]) for name in table.primary_key):
+            columns.append(f"PRIMARY KEY ({', '.join(map(quote, table.primary_key))})")
+        yield f"CREATE TABLE {table.name.sql} ({', '.join(columns)})"
+        if table.remarks:
+            yield f"COMMENT ON TABLE {table.name.sql} IS {_comment(table.remarks)}"
+        for column in table.columns:
+            if column.contract is not None and column.contract.description:
+                text = _comment(column.contract.description)
+                yield f"COMMENT ON COLUMN {table.name.sql}.{quote(column.name)} IS {text}"
+
+
+def _is_indexed(sql_type: str) -> bool:
+    return not sql_type.upper().startswith(_UNINDEXED) and not sql_type.endswith("]")
+
+
+def _comment(text: str) -> str:
+    """The text as a literal, without what SQL text cannot hold."""
+    return literal(text.replace("\0", "").encode(errors="replace").decode())
 
 
 def _unavailable(snapshot: Snapshot, reader: Reader) -> dict[Path, str]:

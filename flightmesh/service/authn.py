@@ -1,4 +1,4 @@
-"""Who is calling: passwords, API tokens and our own session tokens become a Principal, or UNAUTHENTICATED.
+"""Who is calling: passwords, tokens, certificates and our own session tokens become a Principal, or UNAUTHENTICATED.
 
 This room decides identity only; what a principal may see is policy, elsewhere. It keeps no password, and it tells a
 caller nothing from which a wrong name can be told from a wrong password. Header values follow RFC 7617 and RFC 6750.
@@ -28,6 +28,7 @@ from flightmesh.telemetry import count, facts
 
 API_TOKEN_PREFIX = "fm_"
 SESSION_TOKEN_PREFIX = "fms_"
+TOKEN_USER = "token"
 AUTHORIZATION_CHARACTERS_MAX = 8_192
 
 # How often the config file is looked at while serving.
@@ -51,6 +52,10 @@ class Principal:
     attributes: Mapping[str, Attribute] = field(default_factory=dict, hash=False)
     is_anonymous: bool = False
 
+    def is_admin(self, admin_roles: frozenset[str]) -> bool:
+        """Whether the caller has one of these roles, which see and end the queries of others."""
+        return not self.roles.isdisjoint(admin_roles)
+
 
 ANONYMOUS_PRINCIPAL = Principal(ANONYMOUS, is_anonymous=True)
 
@@ -60,8 +65,8 @@ class Identity:
     """The answer to one call's credentials.
 
     ``session_id`` is that of the session token presented, None for other credentials. ``origin`` says what the
-    identity rests on, so that a session ends with it: the id of an API token, a fingerprint of a password hash, None
-    for the anonymous.
+    identity rests on, so that a session ends with it: the id of an API token, a fingerprint of a password hash or of
+    the name in a certificate, None for the anonymous.
     """
 
     principal: Principal
@@ -89,7 +94,14 @@ class Bearer:
     token: str = field(repr=False)
 
 
-Credentials: TypeAlias = NoCredentials | Basic | Bearer
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The name in a client certificate that TLS has verified. No header can make one of these."""
+
+    name: str
+
+
+Credentials: TypeAlias = NoCredentials | Basic | Bearer | Certificate
 
 
 class Authenticator(Protocol):
@@ -99,12 +111,20 @@ class Authenticator(Protocol):
         """Who is calling. Errors: UNAUTHENTICATED; EXHAUSTED or UNAVAILABLE when the caller should try again later."""
         ...
 
-    def open_session(self, identity: Identity) -> str:
-        """The text of a new session token for the identity, to be sent as ``authorization: Bearer ...``."""
+    def open_session(self, identity: Identity, session_id: str) -> str:
+        """The text of a new token of that session for the identity, to be sent as ``authorization: Bearer ...``."""
+        ...
+
+    def named_session(self, text: str, identity: Identity) -> str | None:
+        """The id of the session that a token names, None unless it is a valid token of just this identity."""
+        ...
+
+    def is_session(self, text: str) -> bool:
+        """Whether the token names a session of whomever, and is valid."""
         ...
 
 
-def parse_authorization(value: str) -> Credentials:
+def parse_authorization(value: str) -> Basic | Bearer:
     """The credentials in an ``authorization`` header. Errors: UNAUTHENTICATED for all that is not Basic or Bearer."""
     scheme, _, rest = value[: AUTHORIZATION_CHARACTERS_MAX + 1].partition(" ")
     rest = rest.strip(" ")
@@ -174,9 +194,9 @@ def _from_unpadded(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _fingerprint(password_hash: str) -> str:
+def _fingerprint(kind: str, secret: str) -> str:
     # The colon keeps it apart from every id of an API token.
-    return "password:" + hashlib.sha256(password_hash.encode()).hexdigest()[:16]
+    return f"{kind}:{hashlib.sha256(secret.encode()).hexdigest()[:16]}"
 
 
 # ---------------------------------------------------------------------------------------------------------- passwords
@@ -282,16 +302,15 @@ class Authn:
         limits: Limits,
         config_file: Path | None = None,
         clock: Callable[[], float] = time.time,
-        new_session_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
         passwords: Passwords | None = None,
     ) -> None:
         self._accounts = accounts
+        self._certified = _certified(accounts.users)
         self._allows_anonymous = allows_anonymous
         self._signer = signer
         self._limits = limits
         self._file = config_file
         self._clock = clock
-        self._new_session_id = new_session_id
         self._passwords = passwords or Passwords(limits, clock=clock)
         self._rereading = threading.Lock()
         self._looked_at = -_REREAD_S
@@ -307,28 +326,53 @@ class Authn:
             case Basic(user, "") if user in ("", ANONYMOUS) and self._allows_anonymous:
                 # Some clients cannot leave credentials out.
                 identity = self._anonymous()
+            case Basic(user, token) if user == TOKEN_USER and user not in accounts.users and split_token(token):
+                # Tools that know but a user and a password.
+                identity = self._by_api_token(token, accounts)
             case Basic():
                 identity = self._by_password(credentials, accounts)
             case Bearer(token) if token.startswith(SESSION_TOKEN_PREFIX):
                 identity = self._by_session_token(token, accounts)
             case Bearer(token):
                 identity = self._by_api_token(token, accounts)
+            case Certificate(name):
+                identity = self._by_certificate(name, accounts)
         return identity
 
-    def open_session(self, identity: Identity) -> str:
-        """The text of a session token with a new session id; it is valid for ``session_ttl_s`` at most."""
-        who = identity.principal
-        token = handles.SessionToken(
-            session_id=self._new_session_id(),
-            user=None if who.is_anonymous else who.name,
-            token_id=identity.origin,
-        )
+    def open_session(self, identity: Identity, session_id: str) -> str:
+        """The text of a new token of that session; it is valid for ``session_ttl_s`` at most."""
+        token = handles.SessionToken(session_id=session_id, user=_user_of(identity), token_id=identity.origin)
         expires_at = self._clock() + self._limits.session_ttl_s
         return SESSION_TOKEN_PREFIX + handles.seal_session(self._signer, token, expires_at=expires_at)
+
+    def named_session(self, text: str, identity: Identity) -> str | None:
+        """The id of the session that a token names, None unless it is a valid token of just this identity."""
+        if not text.startswith(SESSION_TOKEN_PREFIX):
+            return None
+        try:
+            opened = self._opened(text)
+        except FlightmeshError:
+            return None
+        is_own = (opened.user, opened.token_id) == (_user_of(identity), identity.origin)
+        return opened.session_id if is_own else None
+
+    def is_session(self, text: str) -> bool:
+        """Whether the token names a session of whomever, and is valid."""
+        if not text.startswith(SESSION_TOKEN_PREFIX):
+            return False
+        try:
+            self._opened(text)
+        except FlightmeshError:
+            return False
+        return True
 
     def replace(self, users: Mapping[str, User], tokens: Mapping[str, ApiToken]) -> None:
         """Use these accounts from the next call on."""
         self._accounts = Accounts(users, tokens)
+        self._certified = _certified(users)
+
+    def _opened(self, text: str) -> handles.SessionToken:
+        return handles.open_session(self._signer, text.removeprefix(SESSION_TOKEN_PREFIX), now=self._clock())
 
     def _anonymous(self) -> Identity:
         if not self._allows_anonymous:
@@ -341,7 +385,7 @@ class Authn:
         if not self._passwords.are_right(given.user, given.password, stored) or user is None or stored is None:
             count("authn.password_refused")
             raise _refused("The user or the password is wrong.")
-        return Identity(_principal(user), origin=_fingerprint(stored))
+        return Identity(_principal(user), origin=_fingerprint("password", stored))
 
     def _by_api_token(self, text: str, accounts: Accounts) -> Identity:
         id_, secret = split_token(text) or ("", "")
@@ -355,8 +399,16 @@ class Authn:
             raise _refused("The token has expired.", "Ask for a new one.")
         return Identity(_principal(user), origin=token.id)
 
+    def _by_certificate(self, name: str, accounts: Accounts) -> Identity:
+        user = accounts.users.get(self._certified.get(name, ""))
+        # Asked of the user too: the two are replaced one after the other.
+        if user is None or name not in user.certificates:
+            count("authn.certificate_refused")
+            raise _refused("No user here has this certificate.")
+        return Identity(_principal(user), origin=_fingerprint("certificate", name))
+
     def _by_session_token(self, text: str, accounts: Accounts) -> Identity:
-        opened = handles.open_session(self._signer, text.removeprefix(SESSION_TOKEN_PREFIX), now=self._clock())
+        opened = self._opened(text)
         if opened.user is None:
             return replace(self._anonymous(), session_id=opened.session_id)
         user = accounts.users.get(opened.user)
@@ -368,7 +420,7 @@ class Authn:
     def _still_holds(self, origin: str | None, user: User, accounts: Accounts) -> bool:
         if origin is not None and (token := accounts.tokens.get(origin)) is not None:
             return token.user == user.name and not self._is_over(token)
-        return user.password_hash is not None and origin == _fingerprint(user.password_hash)
+        return user.password_hash is not None and origin == _fingerprint("password", user.password_hash)
 
     def _is_over(self, token: ApiToken) -> bool:
         return token.expires_at is not None and token.expires_at <= self._clock()
@@ -403,6 +455,15 @@ class Authn:
             if token.user not in accounts.users:
                 _log.warning("An API token names a user who does not exist.", extra=facts(token=token.id))
         self.replace(accounts.users, accounts.tokens)
+
+
+def _certified(users: Mapping[str, User]) -> Mapping[str, str]:
+    """The user of each name in a certificate."""
+    return {name: user.name for user in users.values() for name in user.certificates}
+
+
+def _user_of(identity: Identity) -> str | None:
+    return None if identity.principal.is_anonymous else identity.principal.name
 
 
 def _principal(user: User) -> Principal:

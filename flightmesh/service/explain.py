@@ -6,7 +6,7 @@ principal: the text would tell of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from flightmesh.engine.base import Plan
 from flightmesh.engine.explain import Read
 from flightmesh.names import TableName
 from flightmesh.planner.pipeline import Planner, Typed
+from flightmesh.planner.scope import Scope
 from flightmesh.planner.surface import Surface, SurfaceTable
 from flightmesh.planner.upstream import upstream
 from flightmesh.service.admission import Admission
@@ -75,22 +76,29 @@ class Explanations:
         reads: Callable[[Plan], tuple[Read, ...]],
         admission: Admission,
         limits: Limits,
+        scope: Callable[[Session, Surface, str | None], Scope],
     ) -> None:
+        self._scope = scope
         self._generations = generations
         self._planner = planner
         self._reads = reads
         self._admission = admission
         self._limits = limits
 
-    def explain(self, session: Session, sql: str) -> Explanation:
+    def explain(self, session: Session, sql: str, transaction: str | None = None) -> Explanation:
         """The explanation; errors as those of preparing the statement. Parameters count as NULL."""
         with self._admission.place(session.principal.name):
-            return self._explain(session, sql)
+            return self._explain(session, sql, transaction)
 
-    def _explain(self, session: Session, sql: str) -> Explanation:
+    def text(self, session: Session, sql: str, transaction: str | None) -> str:
+        """The explanation as lines of text, for EXPLAIN."""
+        return "\n".join(_lines(self.explain(session, sql, transaction)))
+
+    def _explain(self, session: Session, sql: str, transaction: str | None) -> Explanation:
         surface = self._generations.surface(session.principal)
-        is_cached = self._planner.is_prepared(surface, sql, catalog=session.catalog, schema=session.schema)
-        prepared = self._planner.prepare(surface, sql, catalog=session.catalog, schema=session.schema)
+        scope = self._scope(session, surface, transaction)
+        is_cached = self._planner.is_prepared(surface, sql, scope)
+        prepared = self._planner.prepare(surface, sql, scope)
         typed = self._planner.typed(prepared, None)
         plan = self._planner.plan_unbound(typed)
         tables = _tables(surface, typed)
@@ -124,6 +132,18 @@ def _reason(reason: str | None, *, is_open: bool) -> str | None:
     return reason if reason is None or is_open else _WITHHELD
 
 
+def _lines(found: Explanation) -> Iterator[str]:
+    yield f"Answered by: {'the source itself' if found.pushed_whole else found.engine}"
+    yield f"Columns: {', '.join(f'{name} {kind}' for name, kind in found.columns)}"
+    for relation in found.relations:
+        when = "queried now" if relation.is_live else f"read at {relation.read_at}"
+        yield f"Reads {relation.table} ({when}). {' '.join(relation.policy)}"
+    for source in found.sources:
+        yield f"Asks {source.source} ({source.kind}) for {source.table}: {source.pushed}"
+    if found.reason is not None:
+        yield f"Not pushed whole: {found.reason}"
+
+
 def read_at(seconds: float | None) -> str | None:
     """The time (seconds since 1970) in ISO 8601 with zone; None for None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
@@ -153,5 +173,6 @@ def _source(read: Read, *, is_open: bool) -> SourceNote:
 def _tables(surface: Surface, typed: Typed) -> list[SurfaceTable]:
     """The ports that the statement reads, each once."""
     paths = dict.fromkeys(typed.prepared.guarded.resolved.relations)
-    names = [TableName(*path) for path in paths if len(path) == 3]
-    return [surface.tables[name] for name in names]
+    names = (TableName(*path) for path in paths if len(path) == 3)
+    # The session's own tables are no ports: there is nothing to tell of them.
+    return [surface.tables[name] for name in names if name in surface.tables]

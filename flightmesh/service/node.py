@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -43,8 +43,11 @@ class Node:
         control: Control,
         record: ServerRecord,
         limits: Limits,
+        sweeps: Sequence[Callable[[], None]] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``sweeps`` take away what sessions have left behind."""
+        self._sweeps = sweeps
         self._store = store
         self._generations = generations
         self._load = load
@@ -113,10 +116,11 @@ class Node:
         for generation in self._held - readable:
             self._store.release(generation)
         self._held &= readable
-        try:
-            self._store.collect(time.time())
-        except OSError:
-            log.exception("sweep.failed")  # A full disk, for one; reads go on, and the next sweep tries again.
+        for sweep in (lambda: self._store.collect(time.time()), *self._sweeps):
+            try:
+                sweep()
+            except OSError:
+                log.exception("sweep.failed")  # A full disk, for one; reads go on, and the next sweep tries again.
 
     def _hold(self) -> None:
         for generation in self._generations.readable - self._held:

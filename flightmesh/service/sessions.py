@@ -1,7 +1,8 @@
 """What a client has set for its session: default catalog and schema, and options. Bounded, and kept in memory only.
 
 Most callers set nothing, and for them nothing is stored: a session of defaults is made up when it is asked for.
-Sessions are looked up by principal and id together, so nobody reaches another's by naming its id.
+Sessions are looked up by principal and id together, so nobody reaches another's by naming its id. What the options are
+and which values they take is read elsewhere (``service/options.py``).
 """
 
 from __future__ import annotations
@@ -39,6 +40,18 @@ class Session:
         """Whether nothing is set, so that nothing needs to be remembered."""
         return self.catalog is None and self.schema is None and not self.options
 
+    def changed(self, changes: Mapping[str, OptionValue | None]) -> Session:
+        """The session after the changes; ``None`` unsets. The keys ``catalog`` and ``schema`` set the default names."""
+        merged = {"catalog": self.catalog, "schema": self.schema, **self.options, **changes}
+        catalog, schema = merged.pop("catalog"), merged.pop("schema")
+        options = {key: value for key, value in merged.items() if value is not None}
+        return replace(
+            self,
+            catalog=str(catalog) if catalog else None,
+            schema=str(schema) if schema else None,
+            options=MappingProxyType(options),
+        )
+
 
 class Sessions:
     """The sessions of one node. When it is full, the one unused for longest is forgotten."""
@@ -49,7 +62,7 @@ class Sessions:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
@@ -71,7 +84,7 @@ class Sessions:
             return self._resolve(session_id, principal)
 
     def change(self, session_id: str, principal: Principal, changes: Mapping[str, OptionValue | None]) -> Session:
-        """The session after the changes; ``None`` unsets. The keys ``catalog`` and ``schema`` set the default names.
+        """The session after the changes, as ``Session.changed`` makes them, remembered.
 
         Errors: INVALID for a catalog or schema that is no text, an option too long, or too many of them; then nothing
         has changed.
@@ -88,7 +101,7 @@ class Sessions:
             return session
 
     def close(self, session_id: str, principal: Principal) -> bool:
-        """Forget the settings; whether there were any."""
+        """Forget the settings; whether there were any. The session's token still signs in, to a session of defaults."""
         with self._lock:
             return self._kept.pop((principal.name, session_id), None) is not None
 
@@ -112,19 +125,12 @@ class Sessions:
         return session
 
     def _changed(self, session: Session, changes: Mapping[str, OptionValue | None]) -> Session:
-        options = dict(session.options)
-        names: dict[str, str | None] = {"catalog": session.catalog, "schema": session.schema}
         for key, value in changes.items():
             self._check(key, value)
-            if key in names:
-                names[key] = str(value) if value else None
-            elif value is None:
-                options.pop(key, None)
-            else:
-                options[key] = value
-        if len(options) > self._limits.session_options_max:
-            raise _invalid(f"A session has at most {self._limits.session_options_max} options.")
-        return replace(session, catalog=names["catalog"], schema=names["schema"], options=MappingProxyType(options))
+        after = session.changed(changes)
+        if len(after.options) > self.limits.session_options_max:
+            raise _invalid(f"A session has at most {self.limits.session_options_max} options.")
+        return after
 
     def _check(self, key: str, value: OptionValue | None) -> None:
         if not key:
@@ -132,20 +138,20 @@ class Sessions:
         if key in ("catalog", "schema") and not isinstance(value, str | None):
             raise _invalid(f"The session option {key} is text.")
         parts = value if isinstance(value, tuple) else (str(value),)
-        if sum(len(part.encode(errors="replace")) for part in (key, *parts)) > self._limits.session_option_bytes_max:
-            raise _invalid(f"A session option has at most {self._limits.session_option_bytes_max} bytes.")
+        if sum(len(part.encode(errors="replace")) for part in (key, *parts)) > self.limits.session_option_bytes_max:
+            raise _invalid(f"A session option has at most {self.limits.session_option_bytes_max} bytes.")
 
     def _is_over(self, session: Session, now: float) -> bool:
         return (
-            now - session.last_used_at >= self._limits.session_idle_s
-            or now - session.created_at >= self._limits.session_ttl_s
+            now - session.last_used_at >= self.limits.session_idle_s
+            or now - session.created_at >= self.limits.session_ttl_s
         )
 
     def _forget_surplus(self) -> None:
         now = self._clock()
         while self._kept:
             first = next(iter(self._kept))
-            if len(self._kept) <= self._limits.sessions_max and not self._is_over(self._kept[first], now):
+            if len(self._kept) <= self.limits.sessions_max and not self._is_over(self._kept[first], now):
                 return
             del self._kept[first]
 

@@ -16,6 +16,7 @@ import duckdb
 import msgspec
 
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.names import fold
 
 _SERIALISE = "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true, skip_default := true)"
 _ONLY_SELECT = "One SELECT statement (with CTEs, set operations, VALUES) is allowed; everything else is refused."
@@ -49,7 +50,7 @@ def parse(text: str, *, bytes_max: int, depth_max: int) -> Tree:
     Errors: INVALID for text over the caps, for anything but one SELECT, and for what does not parse (with line and
     column).
     """
-    _check_caps(text, bytes_max=bytes_max, depth_max=depth_max)
+    check_caps(text, bytes_max=bytes_max, depth_max=depth_max)
     read = _as_read(text, _single_select(text))
     try:
         answer = msgspec.json.decode(_serialise(read))
@@ -58,6 +59,48 @@ def parse(text: str, *, bytes_max: int, depth_max: int) -> Tree:
     if answer["error"]:
         raise FlightmeshError(ErrorCode.INVALID, "The statement cannot be analysed.", hint=_ONLY_SELECT)
     return Tree(read, answer["statements"][0])
+
+
+def only_statement(text: str, *, bytes_max: int, depth_max: int, hint: str) -> tuple[str, str]:
+    """The type of the one statement of the text, in DuckDB's word, and the statement as DuckDB has read it.
+
+    Errors: INVALID for text over the caps, for none or several statements (with the hint), and for what does not parse.
+    """
+    check_caps(text, bytes_max=bytes_max, depth_max=depth_max)
+    found = _extract(text)
+    if len(found) != 1:
+        raise _not_one_select(found, hint)
+    read = str(found[0].query)
+    if not read.isascii() and [str(again.query) for again in _extract(read)] != [read]:
+        raise _spaces()
+    return found[0].type.name, read
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, sign, number or string of a text, at these byte offsets.
+
+    ``word`` is a bare word in the case in which names are compared; it is empty for all else, quoted names included.
+    """
+
+    text: str
+    start: int
+    end: int
+    word: str
+
+
+def tokens(text: str) -> list[Token]:
+    """The tokens of a text in order, without comments. The tokeniser is the parser's own and linear."""
+    data, found = text.encode(), duckdb.tokenize(text)
+    ends = [*(offset for offset, _ in found), len(data)][1:]
+    read = []
+    for (start, kind), until in zip(found, ends, strict=True):
+        if kind != duckdb.token_type.comment:
+            piece = data[start:until].rstrip()
+            shown = piece.decode()
+            is_word = kind in (duckdb.token_type.keyword, duckdb.token_type.identifier) and not shown.startswith('"')
+            read.append(Token(shown, start, start + len(piece), fold(shown) if is_word else ""))
+    return read
 
 
 def write(root: Mapping[str, Any]) -> str:
@@ -77,7 +120,7 @@ def place(text: str, byte_offset: int) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
-def _check_caps(text: str, *, bytes_max: int, depth_max: int) -> None:
+def check_caps(text: str, *, bytes_max: int, depth_max: int) -> None:
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > bytes_max:
         raise FlightmeshError(
@@ -85,7 +128,7 @@ def _check_caps(text: str, *, bytes_max: int, depth_max: int) -> None:
             f"The statement has {size} bytes; {bytes_max} are allowed.",
             hint="Bind data as parameters.",
         )
-    if "\0" in text or not _is_utf8(text):
+    if "\0" in text or not is_utf8(text):
         raise FlightmeshError(ErrorCode.INVALID, "The statement holds a character that SQL text cannot hold.")
     # Fewer signs than the cap cannot nest deeper than it; only then is the cost of a tokeniser worth paying.
     if sum(map(text.count, _OPENING | _SIGNS)) > depth_max and _depth(text) > depth_max:
@@ -94,7 +137,8 @@ def _check_caps(text: str, *, bytes_max: int, depth_max: int) -> None:
         )
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """Whether the text has a UTF-8 form: lone surrogates have none."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -130,26 +174,34 @@ def _as_read(text: str, query: str) -> str:
         return text
     if query.isascii() or _single_select(query) == query:
         return query
-    raise FlightmeshError(
+    raise _spaces()
+
+
+def _spaces() -> FlightmeshError:
+    return FlightmeshError(
         ErrorCode.INVALID, "The statement holds spaces that are not plain spaces.", hint="Write plain spaces."
     )
 
 
 def _single_select(text: str) -> str:
     """The one SELECT of the text as DuckDB has read it; INVALID when there is anything else."""
+    statements = _extract(text)
+    if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
+        return str(statements[0].query)
+    raise _not_one_select(statements, _ONLY_SELECT)
+
+
+def _extract(text: str) -> list[duckdb.Statement]:
+    """The statements of the text; INVALID when it does not parse."""
     try:
         with _parser() as parser:
-            statements = parser.extract_statements(text)
+            return list(parser.extract_statements(text))
     except duckdb.Error as error:
         refusal = _syntax_error(text, str(error))
-    else:
-        if len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT:
-            return str(statements[0].query)
-        refusal = _not_one_select(statements)
     raise refusal
 
 
-def _not_one_select(statements: list[duckdb.Statement]) -> FlightmeshError:
+def _not_one_select(statements: list[duckdb.Statement], hint: str) -> FlightmeshError:
     if not statements:
         fact = "The statement is empty."
     elif len(statements) > 1:
@@ -157,7 +209,7 @@ def _not_one_select(statements: list[duckdb.Statement]) -> FlightmeshError:
     else:
         name = statements[0].type.name
         fact = f"{_KINDS.get(name, name.replace('_', ' '))} is not allowed."
-    return FlightmeshError(ErrorCode.INVALID, fact, hint=_ONLY_SELECT)
+    return FlightmeshError(ErrorCode.INVALID, fact, hint=hint)
 
 
 def _syntax_error(text: str, message: str) -> FlightmeshError:

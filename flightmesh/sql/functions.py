@@ -1,9 +1,10 @@
 """The functions that untrusted SQL may call: allow-lists, reviewed name by name against DuckDB 2.0's own catalogue.
 
-What is not listed is refused. Left out on purpose: everything that reads settings, variables, sequences, statistics,
-files, other statements or the catalogue, that changes the session, that sleeps or writes to logs, and the engine's
-internal helpers. A new DuckDB version adds nothing here until somebody has read what it added
-(``tests/sql/test_functions.py`` lists the difference).
+What is not listed is refused; ``sql/catalogue.py`` lists what a question to the catalogue may call besides. Left out
+on purpose: everything that reads settings, variables, sequences, statistics, files, other statements or the
+catalogue, that changes the session, that sleeps or writes to logs, and the engine's internal helpers. A new DuckDB
+version adds nothing here until somebody has read what it added (``tests/sql/test_functions.py`` lists the
+difference).
 """
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ SCALARS = frozenset(
     array_negative_inner_product array_position array_reduce array_resize array_reverse_sort array_select
     array_slice array_sort array_to_json array_transform array_unique array_value array_where array_zip ascii
     asin asinh atan atan2 atanh bar base64 bin binom bit_count bit_length bit_position bitstring cardinality
-    cbrt ceil ceiling century char_length character_length chr coalesce concat concat_ws contains cos cosh cot
-    current_date current_localtime current_localtimestamp damerau_levenshtein date_diff date_part date_sub
+    cast_to_type cbrt ceil ceiling century char_length character_length chr coalesce concat concat_ws contains
+    cos cosh cot current_date current_localtime current_localtimestamp damerau_levenshtein
+    date_diff date_part date_sub
     date_trunc datediff datepart datesub datetrunc day dayname dayofmonth dayofweek dayofyear decade decode
     degrees divide editdist3 element_at encode ends_with epoch epoch_ms epoch_ns epoch_us equi_width_bins era
     error even exp factorial filter flatten floor format formatReadableDecimalSize formatReadableSize
@@ -113,7 +115,7 @@ MACROS = frozenset(
     list_histogram list_kurtosis list_kurtosis_pop list_last list_mad list_max list_median list_min list_mode
     list_prepend list_product list_reverse list_sem list_skewness list_stddev_pop list_stddev_samp
     list_string_agg list_sum list_var_pop list_var_samp map_contains_entry map_contains_value md5_number_lower
-    md5_number_upper nullif regexp_split_to_table split_part variant_group_array wavg weighted_avg
+    md5_number_upper nullif pg_typeof regexp_split_to_table split_part variant_group_array wavg weighted_avg
     """.split()
 )
 

@@ -49,6 +49,8 @@ def render(tree: Tree, tables: Sequence[RemoteTable], result: Sequence[tuple[str
             raise NotPushed("it reads more than tables of this database")
     if found.parameters:
         raise NotPushed("it has parameters")
+    if found.catalogue or found.described or found.is_summary:
+        raise NotPushed("it asks about tables, not for their rows")
     _check(tree.root["node"], frozenset(), columns)
     try:
         text = compose(tree.text, {table.path: table.remote for table in tables})

@@ -39,6 +39,7 @@ def test_the_commands_are_those_that_scripts_rely_on() -> None:
         "check",
         "serve",
         "query",
+        "queries",
         "explain",
         "init",
         "catalog",

@@ -191,3 +191,57 @@ def test_a_client_shows_no_secret(server: ServedBy) -> None:
     """Notebooks print what a cell ends with, and are shared."""
     with connect(server.uri, server.tokens["steward"]) as client:
         assert server.tokens["steward"] not in repr(client) + repr(client.sql("SELECT 1")) + repr(client.table(FLIGHTS))
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def test_statements_that_write_are_counted(refused: Refused, client: Client) -> None:
+    """A script keeps intermediate results at the server, in tables of its own."""
+    assert client.execute("CREATE TEMP TABLE own AS SELECT arms, patients FROM clinical.trials.arms") == 0
+    assert client.execute("UPDATE own SET patients = patients + ? WHERE arms > ?", [1, 1]) == 2
+    assert client.execute("INSERT INTO own VALUES ($a, $b)", {"b": 7, "a": 9}) == 1
+    assert client.sql("SELECT patients FROM own WHERE arms = 9").arrow()["patients"].to_pylist() == [7]
+    assert client.execute("DELETE FROM own WHERE arms = 9") == 1
+    error = refused(ErrorCode.INVALID, lambda: client.execute("DELETE FROM clinical.trials.arms"))
+    assert "clinical.trials.arms is read-only." in str(error)
+    assert client.execute("DROP TABLE own") == 0
+
+
+def test_what_is_set_holds_for_this_client(refused: Refused, server: ServedBy) -> None:
+    """USE makes short names mean something, for nobody else."""
+    with connect(server.uri) as client, connect(server.uri) as other:
+        assert client.execute("USE clinical.trials") == 0
+        assert client.sql("SELECT current_schema() AS s, count(*) AS c FROM arms").arrow().to_pylist() == [
+            {"s": "trials", "c": 4}
+        ]
+        assert other.sql("SELECT current_schema() AS s").arrow()["s"].to_pylist() != ["trials"]
+
+
+def test_transactions_by_words(client: Client) -> None:
+    """BEGIN, then all of it or nothing."""
+    client.execute("CREATE OR REPLACE TEMP TABLE own AS SELECT 1 AS n")
+    for ending, rows in (("ROLLBACK", [1]), ("COMMIT", [2])):
+        client.execute("BEGIN")
+        client.execute("UPDATE own SET n = n + 1")
+        client.execute(ending)
+        assert client.sql("SELECT n FROM own").arrow()["n"].to_pylist() == rows
+
+
+def test_dictionaries_stay_encoded_for_this_client(client: Client) -> None:
+    """It decodes them, so that ENUMs come as small as they are; the values are the same."""
+    found = client.sql("SELECT 'b'::ENUM ('a', 'b') AS e")
+    assert pa.types.is_dictionary(found.schema.field("e").type)
+    assert found.arrow()["e"].to_pylist() == ["b"]
+
+
+def test_a_wide_row_arrives(client: Client) -> None:
+    """A row that is too large for stock clients is not for this one, which asks for larger messages."""
+    found = client.sql("SELECT string_agg(carrier || origin || dest || tailnum, '') AS x FROM aviation.flights.flights")
+    assert 4_194_304 < len(found.arrow()["x"][0].as_py()) < 16_000_000
+
+
+def test_killing_what_does_not_run(refused: Refused, client: Client) -> None:
+    """The answer is one; nothing is told of others' queries."""
+    refused(ErrorCode.NOT_FOUND, lambda: client.kill("nothing"))
+    assert client.queries() == []

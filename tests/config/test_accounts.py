@@ -13,6 +13,7 @@ TEXT = f"""
 [users."eve@example.org"]
 password = "{HASH}"
 roles = ["analyst", "site"]
+certificates = ["eve.example.org", "spiffe://example.org/eve"]
 [users."eve@example.org".attributes]
 site = 3
 name = "x"
@@ -39,7 +40,9 @@ def test_accounts_as_written() -> None:
     expected = {"site": 3, "name": "x", "is_lead": True, "ratio": 0.5, "codes": ("a", "b"), "none": ()}
     assert dict(eve.attributes) == expected
     assert eve.attributes["is_lead"] is True
+    assert eve.certificates == ("eve.example.org", "spiffe://example.org/eve")
     assert accounts.users["bob"].password_hash is None
+    assert accounts.users["bob"].certificates == ()
     assert accounts.tokens["ab12"].expires_at == 1_767_323_045.0
     assert accounts.tokens["cd34"].expires_at is None
 

@@ -97,6 +97,35 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
     assert "server.tls_key is set without server.tls_certificate." in problem(write(tmp_path, "[server]\ntls_key='k'"))
 
 
+def test_a_listener_for_certificates_needs_its_files(tmp_path: Path) -> None:
+    """Half a setting must not become a listener that lets in whoever connects, nor silently none at all."""
+    message = problem(write(tmp_path, "[server]\nport = 1\nmtls_port = 1\n"))
+    for fact in (
+        "server.mtls_port is set without server.tls_certificate.",
+        "server.mtls_port is set without server.mtls_client_ca.",
+        "server.mtls_port (1) is the port of the other listener too.",
+    ):
+        assert fact in message
+    message = problem(write(tmp_path, "[server]\nmtls_client_ca = 'ca.pem'\n"))
+    assert "server.mtls_client_ca is set without server.mtls_port." in message
+    text = "[server]\nmtls_port = 0\nmtls_client_ca = 'ca.pem'\ntls_certificate = 'c.pem'\ntls_key = 'k.pem'\n"
+    config = Config.load(write(tmp_path, text), {"FLIGHTMESH_PORT": "0"})
+    assert (config.mtls_port, config.mtls_client_ca) == (0, tmp_path / "ca.pem")
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).touch()
+    with pytest.raises(FlightmeshError, match=r"ca\.pem does not exist"):
+        check_listener(config)
+
+
+def test_admins_are_named_by_role(tmp_path: Path) -> None:
+    """One role out of the box, as many as the operator likes, or none."""
+    assert Config().admin_roles == frozenset({"admin"})
+    assert Config.load(write(tmp_path, "[server]\nadmin_roles = []\n"), {}).admin_roles == frozenset()
+    found = Config.load(None, {"FLIGHTMESH_ADMIN_ROLES": "ops, steward"}).admin_roles
+    assert found == frozenset({"ops", "steward"})
+    assert "server.admin_roles must be a list of roles" in problem(write(tmp_path, "[server]\nadmin_roles = ['a b']"))
+
+
 @pytest.mark.parametrize(
     ("text", "fact"),
     [
@@ -111,6 +140,10 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
         ("[users.'a b']", "is no name"),
         ("[users.bob.attributes]\nd = 2026-01-01", "users.bob.attributes must be a table"),
         ("[users.bob]\npasword = 'x'", "Did you mean users.bob.password?"),
+        ("[users.bob]\ncertificates = 'x'", "users.bob.certificates must be a list of texts"),
+        ("[users.bob]\ncertificates = ['']", "users.bob.certificates must be a list of texts"),
+        ('[users.bob]\ncertificates = ["x\\u0000"]', "users.bob.certificates must be a list of texts"),
+        ("[users.a]\ncertificates = ['x']\n[users.b]\ncertificates = ['x']", "stands for the user a already"),
         ("[tokens.a]\nuser = 'b'", "tokens.a.hash is missing."),
         ("[tokens.a]\nexpires = 2026-01-01T00:00:00", "tokens.a.expires must be a date and time with its zone"),
         ("[server]\nsigning_key_file = 'missing'", "server.signing_key_file must be the path of a file"),

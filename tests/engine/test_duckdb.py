@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from flightmesh.engine.base import Attachment, InstanceSpec, LiveScan, Plan
+from flightmesh.engine.base import Attachment, InstanceSpec, LiveScan, Plan, Temporary
 from flightmesh.engine.duckdb import DuckDBEngine, engine_version
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.product.model import Source
 from flightmesh.sources.base import Fetch
 from flightmesh.sources.registry import SourceRef
+from tests.temporaries import temporary
 
 NOTHING = InstanceSpec("nothing", (), ())
 ENDLESS = "SELECT sum(a.range * b.range) AS v FROM range(10000000000) a, range(10000000000) b"
@@ -338,3 +340,107 @@ def _open_files() -> set[str]:
         except FileNotFoundError:
             continue
     return found
+
+
+def _numbers(*values: int, name: str = "own") -> Temporary:
+    return temporary(name, "n BIGINT", version=f"{name} {values}", n=pa.array(values, pa.int64()))
+
+
+def test_two_sessions_with_equal_names_do_not_see_each_other(engine: DuckDBEngine, data: Path) -> None:
+    """One instance serves all sessions of a role set: a table called ``own`` in two of them is two tables, also while
+    both statements run.
+    """
+    spec, sql = _spec("a", data), "SELECT o.n FROM own o JOIN shop.numbers USING (n) ORDER BY n"
+    first = engine.execute(replace(_plan(sql, spec), temporaries=(_numbers(1, 2),)))
+    second = engine.execute(replace(_plan(sql, spec), temporaries=(_numbers(7),)))
+    assert list(engine._instances) == ["a"]
+    assert second.start().read_all()["n"].to_pylist() == [7]
+    assert first.start().read_all()["n"].to_pylist() == [1, 2]
+    first.close()
+    second.close()
+
+
+def test_temporary_tables_are_gone_with_their_execution(engine: DuckDBEngine, data: Path) -> None:
+    """The next statement on the instance, whoever's it is, would read the rows of the one before."""
+    spec = _spec("a", data)
+    plan = replace(_plan("SELECT count(*) AS c FROM own", spec), temporaries=(_numbers(1, 2),))
+    assert _read(engine, plan)["c"].to_pylist() == [2]
+    for sql in ("SELECT * FROM own", "SELECT * FROM temp.main.own"):
+        with pytest.raises(FlightmeshError):
+            _read(engine, _plan(sql, spec))
+    found = _read(engine, _plan("SELECT count(*) AS c FROM duckdb_views() WHERE view_name = 'own'", spec))
+    assert found["c"].to_pylist() == [0]
+
+
+def test_rows_of_temporary_tables_are_let_go(engine: DuckDBEngine) -> None:
+    """A server would keep every table that was ever read in memory."""
+    rows = pa.table({"n": pa.array(range(1_000), pa.int64())})
+    kept, opened = weakref.ref(rows), [rows]
+    held = Temporary("own", "1", (("n", "BIGINT"),), rows.schema, 1_000, lambda: opened[0])
+    assert _read(engine, replace(_plan("SELECT sum(n) AS s FROM own"), temporaries=(held,)))["s"].to_pylist() == [
+        499_500
+    ]
+    del held, rows
+    opened.clear()
+    assert kept() is None
+
+
+def test_a_temporary_table_comes_before_the_search_path(engine: DuckDBEngine, data: Path) -> None:
+    """As the binder promised it: a name of the session's own is the session's own table."""
+    plan = _plan("SELECT count(*) AS c FROM numbers", _spec("a", data), search_path=('"memory"."shop"',))
+    assert _read(engine, replace(plan, temporaries=(_numbers(1, name="Numbers"),)))["c"].to_pylist() == [1]
+
+
+def test_the_catalogue_knows_names_and_no_rows(engine: DuckDBEngine) -> None:
+    """Listings show the session's own tables with their columns; nothing opens their rows."""
+
+    def opened() -> pa.Table:
+        raise AssertionError("the catalogue needs no rows")
+
+    kept = pa.schema([pa.field("n", pa.int64(), nullable=False), ('q"t', pa.list_(pa.decimal128(10, 2)))])
+    table = Temporary("Own", "1", (("n", "BIGINT"), ('q"t', "DECIMAL(10,2)[]")), kept, 5, opened)
+    spec = InstanceSpec("cat", (), ("CREATE SCHEMA shop", "CREATE TABLE shop.numbers (n BIGINT NOT NULL)"))
+
+    def asked(sql: str) -> list[tuple[object, ...]]:
+        found = _read(engine, replace(_plan(sql, spec), temporaries=(table,), is_catalogue=True))
+        return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+    sql = "SELECT database_name, table_name FROM duckdb_tables() ORDER BY ALL"
+    assert asked(sql) == [("memory", "numbers"), ("temp", "Own")]
+    assert asked("SELECT column_name, column_type FROM (DESCRIBE own)") == [("n", "BIGINT"), ('q"t', "DECIMAL(10,2)[]")]
+    assert asked('SELECT "null" FROM (DESCRIBE own)') == [("NO",), ("YES",)]
+    assert asked("SELECT count(*) AS c FROM information_schema.tables WHERE table_type = 'LOCAL TEMPORARY'") == [(1,)]
+    assert len(_read(engine, _plan(sql, spec))) == 1
+
+
+def test_a_table_that_cannot_be_opened_takes_nothing_with_it(engine: DuckDBEngine) -> None:
+    """The instance would stay held for ever, and its cursor open."""
+
+    def gone() -> pa.Table:
+        raise FlightmeshError(ErrorCode.NOT_FOUND, "gone")
+
+    lost = Temporary("own", "1", (("n", "BIGINT"),), pa.schema([("n", pa.int64())]), 5, gone)
+    with pytest.raises(FlightmeshError, match="gone"):
+        engine.execute(replace(_plan("SELECT * FROM own"), temporaries=(_numbers(1, name="first"), lost)))
+    assert engine.running == 0
+    assert _read(engine, _plan("SELECT 1 AS a"))["a"].to_pylist() == [1]
+
+
+def test_many_sessions_at_once(engine: DuckDBEngine, data: Path) -> None:
+    """Tables are registered on cursors of one connection by many threads: rows do not mix."""
+    spec, wrong = _spec("a", data), []
+
+    def read(number: int) -> None:
+        for turn in range(20):
+            value = number * 1_000 + turn
+            plan = replace(_plan("SELECT n FROM own", spec), temporaries=(_numbers(value),))
+            found = _read(engine, plan)["n"].to_pylist()
+            if found != [value]:
+                wrong.append((value, found))
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,6 +18,7 @@ from flightmesh.engine.rehearsal import INSTANCES_MAX, Asked, Rehearsals, wanted
 from flightmesh.sources.base import Narrowing
 from flightmesh.sources.predicate import Compare
 from tests.engine.shelf import instance, plan, scan_of
+from tests.temporaries import temporary
 
 LEGS = pa.schema([("id", pa.int64()), ("carrier", pa.string()), ("delay", pa.int32())])
 SPEC = instance("legs", "CREATE VIEW legs AS SELECT * FROM temp.main.scan_1", scan_1=scan_of(LEGS, "tms", "legs"))
@@ -92,6 +94,15 @@ def test_a_plan_without_scans_is_not_rehearsed(rehearsals: Rehearsals) -> None:
     """Statements over kept rows alone must not pay for this."""
     assert rehearsals.rehearse(Plan("duckdb", SPEC, "SELECT 1 AS one", (), (), 1_024)) == ()
     assert rehearsals._instances == {}
+
+
+def test_a_table_of_the_session_stands_in_with_one_row(rehearsals: Rehearsals) -> None:
+    """A join of own rows with a live port is explained, and opened ahead of time, like others; no row is opened."""
+    own = temporary("own", "id BIGINT, note VARCHAR")
+    object.__setattr__(own, "open", None)
+    asked = replace(plan("SELECT count(*) AS c FROM legs JOIN own USING (id)", SPEC), temporaries=(own,))
+    assert [each.narrowing.columns for each in rehearsals.rehearse(asked)] == [("id",)]
+    assert rehearsals.rehearse(replace(asked, temporaries=())) == ()
 
 
 def test_stand_ins_are_bounded_and_forgotten(rehearsals: Rehearsals) -> None:

@@ -14,6 +14,7 @@ from flightmesh.engine.base import InstanceSpec, Plan
 from flightmesh.engine.duckdb import DuckDBEngine
 from flightmesh.engine.twin import Twin
 from flightmesh.errors import ErrorCode, FlightmeshError
+from tests.temporaries import temporary
 
 DDL = (
     "ATTACH ':memory:' AS shop",
@@ -226,3 +227,70 @@ def test_broken_ddl_is_our_own_fault() -> None:
     """DDL is written by the planner: a mistake there is a bug, to be logged, never a client's error."""
     with pytest.raises(AssertionError, match="own statement failed"):
         Twin(("CREATE TABLE (",))
+
+
+def _views(twin: Twin) -> int:
+    """How many temporary views there are, as a statement that binds only without any."""
+    try:
+        twin.bind("SELECT * FROM own")
+    except FlightmeshError:
+        return 0
+    return 1
+
+
+def test_temporary_tables_bind_for_one_statement(twin: Twin) -> None:
+    """A session's tables are known while its statement is bound and to nobody afterwards."""
+    own = temporary("own", "id BIGINT, note VARCHAR")
+    sql = "SELECT o.note, s.price FROM own o JOIN shop.sales.orders s USING (id)"
+    assert twin.bind(sql, temporaries=[own]).schema == pa.schema(
+        [("note", pa.string()), ("price", pa.decimal128(10, 2))]
+    )
+    assert _views(twin) == 0
+    other = temporary("OWN", "x DOUBLE")
+    assert twin.bind("SELECT * FROM temp.main.own", temporaries=[other]).schema == pa.schema([("x", pa.float64())])
+    assert _views(twin) == 0
+
+
+@pytest.mark.parametrize("sql", ["SELECT nothing FROM own", "SELEC", "SELECT * FROM own, theirs"])
+def test_temporary_tables_do_not_outlive_a_failure(twin: Twin, sql: str) -> None:
+    """A statement that does not bind would leave its session's columns for the next caller to see."""
+    with pytest.raises(FlightmeshError):
+        twin.bind(sql, temporaries=[temporary("own"), temporary("second")])
+    assert _views(twin) == 0
+    assert twin.bind("SELECT n FROM own", temporaries=[temporary("own")]).schema == pa.schema([("n", pa.int64())])
+
+
+def test_a_table_that_cannot_be_made_takes_the_others_with_it(twin: Twin) -> None:
+    """Half of a session's tables would stay when one has a type that the engine does not know."""
+    wrong = temporary("wrong", "n BIGINT")
+    object.__setattr__(wrong, "columns", (("n", "NO_SUCH_TYPE"),))
+    with pytest.raises(AssertionError):
+        twin.bind("SELECT 1", temporaries=[temporary("own"), wrong])
+    assert _views(twin) == 0
+
+
+def test_odd_names_of_temporary_tables(twin: Twin) -> None:
+    """Names are people's: quotes, dots, spaces and letters beyond ASCII are bound like any other."""
+    for name in ('q"q', "a.b", " ", "日😀", "select", "x" * 200):
+        quoted = name.replace('"', '""')
+        table = temporary(name, "n BIGINT")
+        assert twin.bind(f'SELECT n FROM "{quoted}"', temporaries=[table]).schema is not None
+
+
+def test_a_temporary_table_comes_before_the_search_path(twin: Twin) -> None:
+    """As on the engine's cursor: what is described must be what is read."""
+    bound = twin.bind(
+        "SELECT * FROM orders", search_path=('"shop"."sales"',), temporaries=[temporary("orders", "mine BIGINT")]
+    )
+    assert bound.schema == pa.schema([("mine", pa.int64())])
+
+
+def test_dictionaries_are_promised_to_clients_that_ask(twin: Twin) -> None:
+    """One schema for those who decode them, one for all others; they differ in nothing else."""
+    bound = twin.bind("SELECT id, kind FROM shop.sales.orders")
+    assert bound.schema is not None
+    assert bound.encoded is not None
+    assert bound.schema.types == [pa.int64(), pa.string()]
+    assert pa.types.is_dictionary(bound.encoded.field("kind").type)
+    assert bound.encoded.field("id") == bound.schema.field("id")
+    assert twin.bind("SELECT ?").encoded is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from flightmesh.engine.base import Temporary
 from flightmesh.flight.metadata import MetadataAnswers
 from flightmesh.flightsql import messages as m
 from flightmesh.flightsql.metadata import schema_of
@@ -17,6 +20,7 @@ from flightmesh.product.contract import ContractColumn
 from flightmesh.service.authn import ANONYMOUS_PRINCIPAL
 from flightmesh.service.products import TableDescription
 from flightmesh.service.sessions import Session
+from tests.temporaries import temporary
 
 SESSION = Session("s", ANONYMOUS_PRINCIPAL, 0, 0)
 COMMANDS = (
@@ -32,6 +36,17 @@ COMMANDS = (
     m.CommandGetSqlInfo(),
     m.CommandGetXdbcTypeInfo(),
 )
+
+
+class _Session:
+    """What one session holds: a temporary table, or none."""
+
+    def __init__(self, *tables: Temporary) -> None:
+        self._tables = tables
+
+    def tables(self, session: Session) -> list[tuple[Temporary, pa.Schema]]:
+        assert session is SESSION
+        return [(table, table.schema) for table in self._tables]
 
 
 class _Catalogue:
@@ -63,10 +78,11 @@ def _table(grain: str | None, description: str | None) -> SurfaceTable:
     return SurfaceTable(TableName("lab", "readings", "points"), columns, ("n",), description, grain)
 
 
-def _answers(*tables: SurfaceTable) -> MetadataAnswers:
+def _answers(*tables: SurfaceTable, own: Sequence[Temporary] = ()) -> MetadataAnswers:
     catalogue: Any = _Catalogue(*tables)
+    updates: Any = _Session(*own)
     info = default_sql_info(server_version="1.0", duckdb_version="2.0.0", arrow_version="26.0.1")
-    return MetadataAnswers(catalogue, info)
+    return MetadataAnswers(catalogue, updates, info)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
@@ -111,3 +127,36 @@ def test_columns_carry_the_contract() -> None:
     assert b"REMARKS" not in number.metadata
     assert [field.metadata[b"ORDINAL_POSITION"] for field in entry.schema] == [b"1", b"2"]
     assert entry.primary_key == ("n",)
+
+
+def _own() -> Temporary:
+    table = temporary("Trips", "n BIGINT, note VARCHAR")
+    schema = pa.schema([pa.field("n", pa.int64(), nullable=False), pa.field("note", pa.string())])
+    return replace(table, schema=schema)
+
+
+def test_a_sessions_own_tables_are_listed_as_what_they_are() -> None:
+    """Tools show and complete them; they are ``LOCAL TEMPORARY``, of ``temp.main``, and may be written."""
+    answers = _answers(_table(None, None), own=[_own()])
+    port, own = answers.entries(SESSION)
+    assert (own.name, own.table_type) == (TableName("temp", "main", "Trips"), "LOCAL TEMPORARY")
+    assert [field.nullable for field in own.schema] == [False, True]
+    assert own.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:TYPE_NAME"] == b"BIGINT"
+    assert own.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:IS_READ_ONLY"] == b"0"
+    assert port.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:IS_READ_ONLY"] == b"1"
+    tables = answers.table(SESSION, m.CommandGetTables()).to_pylist()
+    assert [(row["table_name"], row["table_type"]) for row in tables] == [
+        ("points", "TABLE"),
+        ("Trips", "LOCAL TEMPORARY"),
+    ]
+    only = m.CommandGetTables(table_types=("LOCAL TEMPORARY",))
+    assert answers.table(SESSION, only)["table_name"].to_pylist() == ["Trips"]
+    assert answers.table(SESSION, m.CommandGetTableTypes())["table_type"].to_pylist() == ["LOCAL TEMPORARY", "TABLE"]
+    assert answers.table(SESSION, m.CommandGetCatalogs())["catalog_name"].to_pylist() == ["lab", "temp"]
+
+
+def test_a_sessions_own_tables_are_no_ports() -> None:
+    """ListFlights is what the node offers to everybody like the caller; catalogues without tables are not listed."""
+    answers = _answers(_table(None, None), own=[_own()])
+    assert [str(entry.name) for entry in answers.ports(SESSION)] == ["lab.readings.points"]
+    assert _answers(_table(None, None)).table(SESSION, m.CommandGetCatalogs())["catalog_name"].to_pylist() == ["lab"]

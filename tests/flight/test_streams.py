@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.flight as fl
 import pytest
 from hypothesis import given, strategies as st
 
 from flightmesh.config import Limits
 from flightmesh.engine.base import Execution
 from flightmesh.errors import ErrorCode, FlightmeshError
-from flightmesh.flight.streams import _batches, sized
+from flightmesh.flight.streams import _batches, sized, table_stream
 from flightmesh.flight.watcher import Watcher
 from flightmesh.service.queries import Running
+from flightmesh.service.running import Watch
 
 _ROW = st.fixed_dictionaries(
     {
@@ -42,13 +44,16 @@ _SCHEMA = pa.schema(
 
 @given(rows=st.lists(_ROW, max_size=60), offset=st.integers(0, 5), bytes_max=st.integers(1, 4_000))
 def test_slices_are_within_the_bound_and_lose_nothing(rows: list[dict[str, Any]], offset: int, bytes_max: int) -> None:
-    """Whatever the rows: put together they are the batch, in order; only a single row may exceed the bound."""
+    """Whatever the rows: put together they are the batch, in order; a single row over the bound is refused."""
     batch = pa.RecordBatch.from_pylist(rows, _SCHEMA).slice(offset)
-    parts = list(sized(batch, bytes_max))
+    try:
+        parts = list(sized(batch, bytes_max))
+    except FlightmeshError:
+        sizes = [pa.ipc.get_record_batch_size(batch.slice(row, 1)) for row in range(batch.num_rows)]
+        assert max(sizes) > bytes_max
+        return
     assert pa.Table.from_batches(parts, _SCHEMA).equals(pa.Table.from_batches([batch], _SCHEMA))
-    assert all(
-        part.num_rows == 1 or pa.ipc.get_record_batch_size(part) <= bytes_max for part in parts if batch.num_rows
-    )
+    assert all(pa.ipc.get_record_batch_size(part) <= bytes_max for part in parts if batch.num_rows)
     assert len(parts) <= max(1, batch.num_rows)
 
 
@@ -73,6 +78,37 @@ def test_the_metadata_of_many_columns_counts() -> None:
     assert all(
         pa.ipc.get_record_batch_size(part) <= limits.batch_bytes_max for part in sized(batch, limits.batch_bytes_max)
     )
+
+
+def test_a_row_over_the_bound_is_refused_in_words() -> None:
+    """A message that its client cannot take would end as an error of its transport, which names no cause."""
+    batch = pa.record_batch({"a": [b"x", b"x" * 5_000, b"x"]})
+    parts = sized(batch, 2_000)
+    with pytest.raises(FlightmeshError, match=r"A row of the result takes \d+ bytes; .* takes 2000\.") as failure:
+        list(parts)
+    assert failure.value.code is ErrorCode.INVALID
+    assert "batch_bytes_max" in (failure.value.hint or "")
+
+
+class _Tables(fl.FlightServerBase):  # type: ignore[misc] # pyarrow has no types
+    """Sends a table of many rows as the metadata commands do, within the number of bytes that the ticket says."""
+
+    def do_get(self, context: Any, ticket: Any) -> fl.FlightDataStream:
+        return table_stream(TABLE, int(ticket.ticket))
+
+
+TABLE = pa.table({"name": [f"table {n}" for n in range(5_000)], "schema": [b"x" * 500] * 5_000})
+
+
+@pytest.mark.client
+def test_long_listings_are_sliced() -> None:
+    """The catalogue of a large mesh with all its schemas is larger than one message may be."""
+    with _Tables("grpc://127.0.0.1:0") as server, fl.connect(f"grpc://127.0.0.1:{server.port}") as client:
+        for bytes_max, least in ((100_000, 25), (1 << 24, 1)):
+            chunks = [chunk.data for chunk in client.do_get(fl.Ticket(str(bytes_max).encode()))]
+            assert least <= len(chunks) < 2 * least + 1
+            assert all(pa.ipc.get_record_batch_size(chunk) <= bytes_max for chunk in chunks)
+            assert pa.Table.from_batches(chunks) == TABLE
 
 
 # Streams ------------------------------------------------------------------------------------------
@@ -100,18 +136,28 @@ class _Source:
     engine_schema: pa.Schema | None = None
     error: Exception | None = None
     statements: int = 1
+    timeout_s: float = 60
+    batch_bytes_max: int = 1_000_000
     events: list[str] = field(default_factory=list)
 
     def running(self) -> Running:
         @contextmanager
-        def opened() -> Iterator[Iterator[Execution]]:
+        def opened(_watch: Watch) -> Iterator[Iterator[Execution]]:
             self.events.append("open")
             try:
                 yield (self._execution() for _ in range(self.statements))
             finally:
                 self.events.append("leave")
 
-        return Running(self.schema, opened)
+        @contextmanager
+        def entered(_watch: Watch) -> Iterator[None]:
+            self.events.append("enter")
+            try:
+                yield
+            finally:
+                self.events.append("end")
+
+        return Running(self.schema, opened, entered, self.timeout_s, self.batch_bytes_max)
 
     def _execution(self) -> Execution:
         def read() -> Iterator[pa.RecordBatch]:
@@ -139,7 +185,7 @@ def watcher() -> Iterator[Watcher]:
 
 def _stream(source: _Source, watcher: Watcher, caller: _Caller | None = None) -> Iterator[pa.RecordBatch]:
     context: Any = caller or _Caller()
-    return _batches(source.running(), context, watcher, Limits())
+    return _batches(source.running(), context, watcher)
 
 
 BATCH = pa.record_batch({"a": [1, 2], "b": ["x", "y"]})
@@ -149,7 +195,7 @@ def test_a_stream_read_to_its_end_gives_everything_back(watcher: Watcher) -> Non
     """Rows of all statements in order; every execution closed, and place and generation left."""
     source = _Source(BATCH.schema, [BATCH, BATCH], statements=2)
     assert [batch.num_rows for batch in _stream(source, watcher)] == [2, 2, 2, 2]
-    assert source.events == ["open", "close", "close", "leave"]
+    assert source.events == ["enter", "open", "close", "close", "leave", "end"]
 
 
 def test_nothing_is_acquired_before_the_first_batch(watcher: Watcher) -> None:
@@ -159,7 +205,7 @@ def test_nothing_is_acquired_before_the_first_batch(watcher: Watcher) -> None:
     assert source.events == []
     assert next(stream).equals(BATCH)
     stream.close()  # type: ignore[attr-defined]
-    assert source.events == ["open", "close", "leave"]
+    assert source.events == ["enter", "open", "close", "leave", "end"]
 
 
 def test_an_error_of_the_engine_is_explained_and_gives_everything_back(watcher: Watcher) -> None:
@@ -170,7 +216,7 @@ def test_an_error_of_the_engine_is_explained_and_gives_everything_back(watcher: 
     with pytest.raises(FlightmeshError, match="explained RuntimeError") as failure:
         next(stream)
     assert failure.value.__context__ is None
-    assert source.events == ["open", "close", "leave"]
+    assert source.events == ["enter", "open", "close", "leave", "end"]
 
 
 def test_the_reason_of_a_stop_is_told_in_place_of_the_engines_interrupt(watcher: Watcher) -> None:
@@ -193,7 +239,7 @@ def test_the_reason_of_a_stop_is_told_in_place_of_the_engines_interrupt(watcher:
     with pytest.raises(FlightmeshError) as failure:
         list(_stream(source, watcher, caller))
     assert failure.value.code is ErrorCode.CANCELLED
-    assert source.events[-2:] == ["close", "leave"]
+    assert source.events[-3:] == ["close", "leave", "end"]
 
 
 def test_dictionaries_leave_as_plain_values(watcher: Watcher) -> None:
@@ -218,4 +264,31 @@ def test_columns_other_than_promised_are_no_answer(watcher: Watcher) -> None:
     source = _Source(pa.schema([("a", pa.int64()), ("c", pa.string())]), [BATCH], engine_schema=BATCH.schema)
     with pytest.raises(FlightmeshError, match="not those of the plan"):
         next(_stream(source, watcher))
-    assert source.events == ["open", "close", "leave"]
+    assert source.events == ["enter", "open", "close", "leave", "end"]
+
+
+def test_the_messages_are_as_large_as_the_session_takes(watcher: Watcher) -> None:
+    """A stock client's by default; a client that asked for more gets more."""
+    batch = pa.record_batch({"a": pa.array(range(10_000), pa.int64())})
+    source = _Source(batch.schema, [batch], batch_bytes_max=20_000)
+    parts = list(_stream(source, watcher))
+    assert len(parts) > 3
+    assert all(pa.ipc.get_record_batch_size(part) <= 20_000 for part in parts)
+    assert pa.Table.from_batches(parts) == pa.Table.from_batches([batch])
+
+
+def test_a_session_may_have_less_time_than_the_server_gives(watcher: Watcher) -> None:
+    """Its option is a deadline like any other: the query is stopped and says why."""
+    source = _Source(BATCH.schema, [], timeout_s=0.05)
+
+    def read() -> Iterator[pa.RecordBatch]:
+        while "cancel" not in source.events:
+            pass
+        raise RuntimeError("interrupted")
+        yield BATCH
+
+    source.batches = read()  # type: ignore[assignment]
+    with pytest.raises(FlightmeshError) as failure:
+        list(_stream(source, watcher))
+    assert failure.value.code is ErrorCode.DEADLINE
+    assert source.events[-3:] == ["close", "leave", "end"]

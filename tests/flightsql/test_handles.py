@@ -39,17 +39,20 @@ TICKET = StatementTicket(
     nonce="n",
     catalog="aviation",
     schema=None,
+    session="s",
+    transaction="t",
+    encoded=True,
 )
 PREPARED = PreparedHandle(
     principal="ada",
-    surface="s1",
-    generation="g7",
     sql="select ?",
     catalog=None,
     schema=None,
     parameters=None,
     parameters_ref="r",
     nonce="n",
+    session="s",
+    transaction="t",
 )
 SESSION = SessionToken(session_id="x", user="ada", token_id=None)
 

@@ -77,7 +77,7 @@ def test_no_ids_means_the_standards_ids() -> None:
 def test_ids_asked_for_come_in_order_once() -> None:
     """Ids that this server does not know are left out, not answered with a null."""
     table = sql_info(VALUES, [504, 0, 10_000, 2**32 - 1, 0, 6, 8])
-    assert table.to_pydict() == {"info_name": [504, 0, 8], "value": ['"', "flightmesh", 0]}
+    assert table.to_pydict() == {"info_name": [504, 0, 8], "value": ['"', "flightmesh", 1]}
     assert table.schema == SQL_INFO_SCHEMA
 
 
@@ -98,7 +98,7 @@ def test_values_survive_ipc() -> None:
     again = pa.ipc.open_stream(sink.getvalue()).read_all()
     rows = dict(zip(again["info_name"].to_pylist(), again["value"].to_pylist(), strict=True))
     assert rows[508] == list(KEYWORDS)
-    assert rows[3] is True
+    assert rows[3] is False
     assert rows[557] == 200_000
     assert dict(rows[517])[4] == [3, 4, 16, 19]
 
@@ -110,11 +110,32 @@ def test_version_begins_with_duckdb(duckdb_version: str, ours: str) -> None:
     assert values[SqlInfo.FLIGHT_SQL_SERVER_VERSION] == "duckdb v2.0.0 flightmesh v0.1.0"
 
 
-def test_read_only_server_claims_nothing_that_writes() -> None:
-    """A client that believes these must not try transactions, ingest or DDL."""
-    assert VALUES[SqlInfo.FLIGHT_SQL_SERVER_READ_ONLY] is True
-    for id_ in (5, 8, 9, 10, 11, 500, 501, 502, 563, 572, 573):
-        assert not VALUES[SqlInfo(id_)]
+def test_what_is_claimed_of_writing() -> None:
+    """Drivers choose by these what they send at all: whether ADBC begins transactions, whether JDBC writes."""
+    claimed = {int(id_): VALUES[id_] for id_ in VALUES if id_ in (3, 5, *range(8, 12), 500, 501, 502, *range(562, 567))}
+    assert claimed == {
+        **{3: False, 5: False, 8: 1, 9: True, 10: True, 11: True},
+        **{500: False, 501: False, 502: True},
+        # Read committed, by default and alone; statements that define tables are part of the transaction.
+        **{562: 2, 563: True, 564: 0b100, 565: False, 566: False},
+    }
+    assert [VALUES[SqlInfo(id_)] for id_ in (536, 537, 572, 573, 574, 576)] == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("prepared_ttl_s", "transaction_ttl_s", "expected"),
+    [(86_400, 3_600, [86_400_000, 3_600_000]), (0.0001, 1e9, [1, 2**31 - 1])],
+)
+def test_how_long_handles_last(prepared_ttl_s: float, transaction_ttl_s: float, expected: list[int]) -> None:
+    """In milliseconds and within int32; 0 would say for ever."""
+    values = default_sql_info(
+        server_version="1",
+        duckdb_version="2",
+        arrow_version="26",
+        prepared_ttl_s=prepared_ttl_s,
+        transaction_ttl_s=transaction_ttl_s,
+    )
+    assert sql_info(values, [100, 101]).to_pydict() == {"info_name": [100, 101], "value": expected}
 
 
 def test_keywords_are_those_of_duckdb() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -10,15 +11,18 @@ import pytest
 
 from flightmesh.catalog.snapshot import Snapshot
 from flightmesh.config import Limits
+from flightmesh.engine.base import Temporary
 from flightmesh.engine.twin import Bound, Twin
 from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.planner.guard import guard
 from flightmesh.planner.masks import Reader
-from flightmesh.planner.pipeline import STAGES, Planner, model_references, plan_model, select_all
+from flightmesh.planner.pipeline import STAGES, Planner, model_references, parts, plan_model, select_all
 from flightmesh.planner.resolve import resolve
 from flightmesh.planner.route import route
+from flightmesh.planner.scope import Scope
 from flightmesh.planner.statement import parse
 from flightmesh.planner.surface import Surface, surface
+from tests.temporaries import temporary
 
 
 class Counting:
@@ -27,9 +31,9 @@ class Counting:
     def __init__(self, twin: Twin) -> None:
         self.twin, self.binds = twin, 0
 
-    def bind(self, sql: str, *, search_path: tuple[str, ...] = ()) -> Bound:
+    def bind(self, sql: str, *, search_path: tuple[str, ...] = (), temporaries: Sequence[Temporary] = ()) -> Bound:
         self.binds += 1
-        return self.twin.bind(sql, search_path=search_path)
+        return self.twin.bind(sql, search_path=search_path, temporaries=temporaries)
 
 
 @pytest.fixture
@@ -105,7 +109,7 @@ def test_a_plan_is_made_once(planner: Planner, shown: Surface, binder: Counting)
     assert planner.prepare(shown, "SELECT ? FROM samples") is first
     planner.typed(first, pa.schema([("0", pa.int8())]))
     assert binder.binds == binds
-    assert planner.prepare(shown, "SELECT ? FROM samples", catalog="lab") is not first
+    assert planner.prepare(shown, "SELECT ? FROM samples", Scope("lab")) is not first
     planner.forget({"another"})
     assert planner.prepare(shown, "SELECT ? FROM samples") is first
     planner.forget({shown.id})
@@ -250,3 +254,112 @@ def test_long_statements_are_planned_and_not_kept(planner: Planner, shown: Surfa
     for _ in range(2):
         assert planner.typed(planner.prepare(shown, text), bound).schema.field("n").type == pa.int64()
     assert (len(planner._prepared), len(planner._typed)) == (0, 0)
+
+
+OWN = temporary("own", "id BIGINT, note VARCHAR")
+HELD = Scope(temporaries={"own": OWN})
+
+
+def test_a_table_of_the_session_binds_and_is_planned(planner: Planner, shown: Surface) -> None:
+    """People join their own rows to a port: types, parameters and the table itself arrive at the engine."""
+    sql = "SELECT o.note, s.mass FROM own o JOIN lab.samples.samples s USING (id) WHERE o.note = ?"
+    prepared = planner.prepare(shown, sql, HELD)
+    assert prepared.schema == pa.schema([("note", pa.string()), ("mass", pa.int64())])
+    assert prepared.parameters.types == [pa.string()]
+    values = pa.record_batch([pa.array(["x"])], names=["1"])
+    plan = planner.plan(planner.typed(prepared, values.schema), values)
+    assert (plan.temporaries, plan.is_catalogue, plan.parameters) == ((OWN,), False, ("x",))
+
+
+def test_a_plan_of_one_session_is_not_anothers(planner: Planner, shown: Surface) -> None:
+    """Two sessions call different tables by one name, and one replaces its table: no plan of the other is used."""
+    first = planner.prepare(shown, "SELECT * FROM own", HELD)
+    other = Scope(temporaries={"own": temporary("own", "n DOUBLE", version="2")})
+    assert first.schema.names == ["id", "note"]
+    assert planner.prepare(shown, "SELECT * FROM own", other).schema == pa.schema([("n", pa.float64())])
+    assert planner.prepare(shown, "SELECT * FROM own", HELD) == first
+    assert planner.is_prepared(shown, "SELECT * FROM own", HELD)
+    for nobody in (Scope(), Scope("lab", "samples")):
+        assert not planner.is_prepared(shown, "SELECT * FROM own", nobody)
+        with pytest.raises(FlightmeshError) as caught:
+            planner.prepare(shown, "SELECT * FROM own", nobody)
+        assert caught.value.code is ErrorCode.NOT_FOUND
+
+
+def always(rows: pa.Table) -> Callable[[], pa.Table]:
+    return lambda: rows
+
+
+def test_kept_plans_keep_no_rows(planner: Planner, shown: Surface) -> None:
+    """A dropped table's file would stay on disk, uncounted, until thousands of other statements came along."""
+    rows = pa.table({"n": pa.array([1], pa.int64())})
+    gone = weakref.ref(rows)
+    scope = Scope(temporaries={"t": Temporary("t", "1", (("n", "BIGINT"),), rows.schema, 1, always(rows))})
+    bound = pa.record_batch([pa.array([1])], names=["1"])
+    for sql, values in (("SELECT n FROM t", None), ("SELECT n + ? FROM t", bound), ("DESCRIBE t", None)):
+        typed = planner.typed(planner.prepare(shown, sql, scope), None if values is None else values.schema)
+        assert planner.plan(typed, values).temporaries[0].open() is rows
+        assert planner.is_prepared(shown, sql, scope)
+    del rows, scope, typed
+    assert gone() is None
+
+
+def test_what_arrow_has_not_is_text_beside_a_parameter(planner: Planner, shown: Surface) -> None:
+    """A parameter whose type is open must not bring back DuckDB's inner bytes, or -1 for the largest UHUGEINT."""
+    values = pa.record_batch([pa.array([5])], names=["1"])
+    for sql in ("SELECT ? AS a, '101'::BIT AS b", "SELECT ? + 1 AS a, 3::UHUGEINT AS b"):
+        typed = planner.typed(planner.prepare(shown, sql), values.schema)
+        assert typed.schema == pa.schema([("a", pa.int64()), ("b", pa.string())])
+        assert "CAST(c1 AS VARCHAR)" in planner.plan(typed, values).sql
+
+
+def test_what_is_wrapped_may_end_in_a_semicolon(planner: Planner, shown: Surface) -> None:
+    """People end statements so; in brackets it would not parse."""
+    plan = planner.plan(planner.typed(planner.prepare(shown, "SELECT '101'::BIT AS b; -- done"), None), None)
+    assert plan.sql.startswith("SELECT CAST(c0 AS VARCHAR)")
+    sql, table = "SELECT id FROM lab.samples.samples; -- all", next(iter(shown.tables))
+    prepared = planner.prepare(shown, sql)
+    assert shown.tables[table].shown.rows == 3
+    for part in parts(prepared, sql, 2, 1):
+        assert planner.prepare(shown, part).schema.names == ["id"]
+
+
+def test_a_question_to_the_catalogue_is_one_part(planner: Planner, shown: Surface) -> None:
+    """Clients that read several endpoints ask the catalogue too."""
+    sql = "SELECT * FROM information_schema.tables"
+    assert parts(planner.prepare(shown, sql), sql, 4, 1) == (sql,)
+
+
+def test_typed_plans_keep_to_their_session_too(planner: Planner, shown: Surface) -> None:
+    """The second cache, of texts with types, would give one session the result schema of another's table."""
+    bound = pa.schema([("1", pa.int64())])
+    sql = "SELECT *, ? AS p FROM own"
+    other = Scope(temporaries={"own": temporary("own", "n DOUBLE", version="2")})
+    assert planner.typed(planner.prepare(shown, sql, HELD), bound).schema.names == ["id", "note", "p"]
+    assert planner.typed(planner.prepare(shown, sql, other), bound).schema.names == ["n", "p"]
+
+
+def test_a_default_decides_between_schemas_as_the_engine_does(planner: Planner, shown: Surface) -> None:
+    """Two schemas with tables of one name: what is approved must be what the engine finds, whatever else is named."""
+    tables = {f"{c}.{s}.{t}": (c, s, t) for c, s in (("a", "x"), ("b", "y")) for t in ("shared", f"only_{s}")}
+    ddl = (
+        *(f"ATTACH ':memory:' AS {catalog}" for catalog in "ab"),
+        *("CREATE SCHEMA a.x", "CREATE SCHEMA b.y"),
+        *(f"CREATE TABLE {name} (from_{name[0]} INT)" for name in tables),
+    )
+    two = replace(shown, id="two", namespace=replace(shown.namespace, paths=tuple(tables.values())))
+    twin = Twin(ddl)
+    try:
+        own = Planner(Limits(), lambda _: Counting(twin))
+        for scope, column in ((Scope("a", "x"), "from_a"), (Scope("b", "y"), "from_b"), (Scope("b"), "from_b")):
+            for sql in (
+                "FROM shared",
+                "SELECT s.* FROM only_x, only_y, shared s",
+                "SELECT s.* FROM shared s, only_y, only_x",
+            ):
+                prepared = own.prepare(two, sql, scope)
+                assert prepared.schema.names == [column], (sql, scope)
+                path = next(path for path in prepared.guarded.resolved.relations if path[2] == "shared")
+                assert path[0] == column[-1]
+    finally:
+        twin.close()

@@ -206,12 +206,10 @@ def test_what_one_user_holds_is_refused_to_another(
         ticket = owner.info(fl.FlightDescriptor.for_path(*PORT)).endpoints[0].ticket.ticket
         handle = owner.prepare(select)
         command = m.CommandPreparedStatementQuery(handle)
-        closing = pack(m.ActionClosePreparedStatementRequest(handle))
         attempts: tuple[Callable[[], object], ...] = (
             lambda: other.fetch(ticket),
             lambda: other.command(command),
             lambda: other.fetch(pack(command)),
-            lambda: other.act("ClosePreparedStatement", closing),
         )
         for attempt in attempts:
             with pytest.raises(refusal) as refused:

@@ -20,6 +20,7 @@ from flightmesh.service.authn import (
     Authn,
     Basic,
     Bearer,
+    Certificate,
     Credentials,
     Identity,
     NoCredentials,
@@ -89,7 +90,7 @@ def is_refused(authn: Authn, credentials: Credentials) -> bool:
 
 
 def session_of(authn: Authn, identity: Identity) -> Bearer:
-    return Bearer(authn.open_session(identity))
+    return Bearer(authn.open_session(identity, "s1"))
 
 
 def basic(text: str | bytes, *, padded: bool = True) -> str:
@@ -329,16 +330,13 @@ def test_expired_and_orphaned_tokens() -> None:
 
 
 def test_a_session_token_stands_for_its_user() -> None:
-    """Each has an id of its own, needs no hashing, and gives the roles of now."""
+    """It names its session, needs no hashing, and gives the roles of now."""
     house = House()
     authn = house.authn()
     identity = authn.authenticate(Basic("bob", "right"))
-    first, second = session_of(authn, identity), session_of(authn, identity)
+    first = session_of(authn, identity)
     assert first.token.startswith("fms_")
-    one, two = authn.authenticate(first), authn.authenticate(second)
-    assert one.principal == identity.principal
-    assert one.session_id
-    assert one.session_id != two.session_id
+    assert authn.authenticate(first) == replace(identity, session_id="s1")
     authn.replace({"bob": replace(BOB, roles=frozenset({"site"}), attributes={})}, {})
     assert authn.authenticate(first).principal == Principal("bob", frozenset({"site"}))
     assert house.slow.calls == 1
@@ -390,6 +388,67 @@ def test_sessions_end_with_what_they_rest_on() -> None:
     assert authn.authenticate(by_token).principal.name == "eve"
     house.clock.now = 2_000.0
     assert is_refused(authn, by_token)
+
+
+def test_a_token_names_a_session_to_its_own_identity_only() -> None:
+    """A cookie chooses among the sessions of a caller who is known already; another's, or an old one, chooses none."""
+    house = House()
+    authn = house.authn()
+    bob, eve = authn.authenticate(Basic("bob", "right")), authn.authenticate(Bearer("fm_ab12_s_ecret"))
+    nobody = authn.authenticate(NoCredentials())
+    token = session_of(authn, bob).token
+    assert authn.named_session(token, bob) == "s1"
+    assert authn.named_session(session_of(authn, nobody).token, nobody) == "s1"
+    for text, identity in (
+        (token, eve),
+        (token, nobody),
+        (token, replace(bob, origin="ab12")),
+        (session_of(authn, nobody).token, bob),
+        (token[:-1], bob),
+        (token.removeprefix("fms_"), bob),
+        ("fm_ab12_s_ecret", eve),
+        ("", bob),
+        ("fms_\xff", bob),
+        ("fms_" + "A" * 10_000, bob),
+    ):
+        assert authn.named_session(text, identity) is None
+    house.clock.now += LIMITS.session_ttl_s
+    assert authn.named_session(token, bob) is None
+
+
+# ------------------------------------------------------------------------------------------------------- certificates
+
+
+def test_certificates_stand_for_their_users() -> None:
+    """The whole name counts; a user may have several, and loses one as soon as the file does."""
+    authn = House().authn()
+    assert is_refused(authn, Certificate("bob.example.org"))
+    authn.replace({"bob": replace(BOB, certificates=("bob.example.org", "spiffe://x/bob")), "eve": EVE}, {})
+    first = authn.authenticate(Certificate("bob.example.org"))
+    assert first.principal == Principal("bob", BOB.roles, BOB.attributes)
+    assert authn.authenticate(Certificate("spiffe://x/bob")).principal == first.principal
+    for name in ("", "bob", "eve", "BOB.example.org", "bob.example.org.", "x.bob.example.org", "bob.example.org\0"):
+        assert is_refused(authn, Certificate(name))
+    authn.replace({"bob": BOB, "eve": replace(EVE, certificates=("bob.example.org",))}, {})
+    assert authn.authenticate(Certificate("bob.example.org")).principal.name == "eve"
+
+
+def test_a_session_of_a_certificate_is_worth_nothing_without_it() -> None:
+    """Its token travels in headers; whoever reads it there has no certificate and is nobody."""
+    authn = House().authn()
+    authn.replace({"bob": replace(BOB, certificates=("bob.example.org",))}, {})
+    identity = authn.authenticate(Certificate("bob.example.org"))
+    session = session_of(authn, identity)
+    assert authn.named_session(session.token, identity) == "s1"
+    assert is_refused(authn, session)
+
+
+def test_admins_are_who_has_the_role() -> None:
+    """Ending another's query is for roles that the operator named; with none named it is for nobody."""
+    assert Principal("ann", frozenset({"a", "b"})).is_admin(frozenset({"b", "c"}))
+    assert not Principal("ann", frozenset({"a", "b"})).is_admin(frozenset({"c"}))
+    assert not Principal("ann", frozenset({"a"})).is_admin(frozenset())
+    assert not House().authn().authenticate(NoCredentials()).principal.is_admin(frozenset({"admin", "anonymous"}))
 
 
 # -------------------------------------------------------------------------------------------------------- config file

@@ -12,6 +12,8 @@ from flightmesh.config import Limits
 from flightmesh.engine.explain import Explainer
 from flightmesh.engine.scans import Scans
 from flightmesh.errors import ErrorCode, FlightmeshError
+from flightmesh.planner.scope import PUBLIC, Scope
+from flightmesh.planner.surface import Surface
 from flightmesh.service.admission import Admission
 from flightmesh.service.authn import Principal
 from flightmesh.service.explain import Explanation, Explanations
@@ -20,9 +22,11 @@ from flightmesh.service.sessions import Session
 from flightmesh.sources.naming import Dataset
 from flightmesh.sources.registry import Sources
 from tests.planner.live_product import KEPT, MASK_KEY, RAW, TMS, Mesh, mesh, write_product
+from tests.temporaries import temporary
 
 Explain = Callable[..., Explanation]
 COLUMNS = {"id": "BIGINT", "site": "VARCHAR"}
+OWN = temporary("own", "id BIGINT, note VARCHAR")
 
 
 @pytest.fixture
@@ -61,14 +65,20 @@ def explain(made: Mesh) -> Explain:
         on_lease=lambda *_: None,
         find=lambda _generation: made.snapshot,
     )
+
+    def scope(session: Session, _surface: Surface, _transaction: str | None) -> Scope:
+        return Scope(temporaries={"own": OWN}) if session.principal.name == "ann" else PUBLIC
+
     scans = Scans(Sources(), None)  # type: ignore[arg-type]  # no Polars model is run here
     explanations = Explanations(
-        generations, made.planner, Explainer(made.engine, scans).reads, Admission(limits), limits
+        generations, made.planner, Explainer(made.engine, scans).reads, Admission(limits), limits, scope
     )
 
-    def explained(sql: str, role: str = "head") -> Explanation:
-        session = Session("s", Principal("ann", frozenset({role})), 0, 0, None, None)
-        return explanations.explain(session, sql)
+    def explained(sql: str, role: str = "head", name: str = "ann") -> Explanation:
+        session = Session("s", Principal(name, frozenset({role})), 0, 0, None, None)
+        found = explanations.explain(session, sql)
+        assert len(explanations.text(session, sql, None).splitlines()) >= 2
+        return found
 
     return explained
 
@@ -174,3 +184,21 @@ def test_other_products_do_not_exist(explain: Explain) -> None:
     with pytest.raises(FlightmeshError) as raised:
         explain("SELECT * FROM lab.samples.samples", role="visitor")
     assert raised.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_table_of_ones_own_is_explained_as_what_it_is(explain: Explain) -> None:
+    """Whoever joins own rows to a port asks why it is slow too; the table is no port, so it has no policy to tell."""
+    found = explain("SELECT o.note FROM own o JOIN lab.samples.old USING (id)")
+    assert [relation.table for relation in found.relations] == ["lab.samples.old"]
+    assert found.columns == (("note", "string"),)
+    with pytest.raises(FlightmeshError) as raised:
+        explain("SELECT * FROM own", name="bob")
+    assert raised.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_live_port_beside_a_table_of_ones_own_is_not_pushed_whole(explain: Explain) -> None:
+    """A database does not have the session's rows: the statement runs here, and says so."""
+    found = explain("SELECT count(*) AS c FROM own JOIN lab.samples.legs USING (id)")
+    assert (found.engine, found.pushed_whole) == ("duckdb", False)
+    assert [source.source for source in found.sources] == ["tms"]
+    assert found.reason

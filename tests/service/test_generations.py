@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flightmesh.errors import ErrorCode, FlightmeshError
+from tests.service.conftest import Call
 
 if TYPE_CHECKING:
     from tests.service.conftest import Bench
@@ -116,7 +117,7 @@ def test_reloads_under_readers(bench: Bench) -> None:
 
     def read() -> None:
         while not stop.is_set():
-            ticket = bench.queries.statement(session, sql).ticket
+            ticket = bench.queries.statement(session, sql, Call()).tickets[0]
             (row,) = bench.read(bench.queries.run(session, ticket)).to_pylist()
             if row["n"] != 3 or row["a"] != row["b"]:
                 wrong.append(row)

@@ -14,6 +14,7 @@ from flightmesh.errors import ErrorCode, FlightmeshError
 from flightmesh.names import ProductName
 from flightmesh.service.control import Control
 from flightmesh.service.node import Loaded, Node, record_of
+from tests.service.conftest import Call
 
 if TYPE_CHECKING:
     from tests.service.conftest import Bench
@@ -103,7 +104,7 @@ def test_a_product_that_fails_alone_is_named_with_its_reason(node: _Node) -> Non
     assert record.error is None
     assert list(record.unavailable) == ["lab.readings"]
     with pytest.raises(FlightmeshError) as failure:
-        node.bench.queries.statement(node.bench.session(), "SELECT * FROM lab.readings.points")
+        node.bench.queries.statement(node.bench.session(), "SELECT * FROM lab.readings.points", Call())
     assert failure.value.code is ErrorCode.UNAVAILABLE
     node.bench.write(7)
     node.node.reload()
@@ -126,7 +127,7 @@ def test_sweeping_takes_away_what_nobody_can_read(node: _Node) -> None:
     bench, old = node.bench, node.bench.generations.current.generation
     session = bench.session()
     files = _databases(bench)
-    expires = bench.queries.statement(session, "SELECT * FROM lab.readings.points").expires_at
+    expires = bench.queries.statement(session, "SELECT * FROM lab.readings.points", Call()).expires_at
     bench.write(1)
     node.node.reload()
     node.node.sweep()

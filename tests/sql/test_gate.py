@@ -75,8 +75,42 @@ def test_a_cte_hides_a_name_only_where_it_is_in_scope(text: str, relations: list
         ("FROM t AT (VERSION => 1)", "Time travel (AT) is not offered by this version (line 1, column 6)."),
         ("SELECT 1::a.b", "A type may not be named with a catalogue or schema"),
         ("WITH duckdb_tables AS (SELECT 1) SELECT 1", "A CTE may not be named duckdb_tables."),
-        ("FROM (SHOW TABLES)", "SHOW, DESCRIBE and SUMMARIZE are not allowed here"),
-        ("FROM (SUMMARIZE t)", "SHOW, DESCRIBE and SUMMARIZE are not allowed here"),
+        ("SHOW VARIABLES", "SHOW VARIABLES is not allowed."),
+        (
+            "FROM duckdb_settings()",
+            "duckdb_settings is not offered: it shows the server's settings (line 1, column 6).",
+        ),
+        ("FROM duckdb_secrets", "duckdb_secrets is not offered: it shows secrets"),
+        ("FROM pg_settings", "pg_settings is not offered: it shows the server's settings"),
+        ("FROM pg_catalog.pg_settings", "pg_catalog.pg_settings is not offered: it shows the server's settings"),
+        ("FROM system.main.duckdb_logs", "duckdb_logs is not offered: it shows other people's statements"),
+        ("FROM information_schema.routines", "information_schema.routines is not offered (line 1, column 6)."),
+        ("FROM lab.information_schema.tables", "There is no lab.information_schema.tables"),
+        ("FROM lab.pg_catalog.pg_settings", "lab.pg_catalog.pg_settings is not offered"),
+        ("FROM system.main.duckdb_tables()", "The table function system.main.duckdb_tables is not allowed"),
+        ("SELECT pg_catalog.current_setting('x')", "The function pg_catalog.current_setting is not allowed"),
+        ("SELECT pg_catalog.pg_sleep(1)", "The function pg_catalog.pg_sleep is not allowed"),
+        ("SELECT duckdb_tables()", "The function duckdb_tables is not allowed"),
+        ("SELECT lab.pg_catalog.pg_typeof(1)", "The function lab.pg_catalog.pg_typeof is not allowed"),
+        (
+            "FROM t, information_schema.tables",
+            "A statement reads ports or the catalogue (information_schema.tables), not both (line 1, column 6).",
+        ),
+        (
+            "SELECT pg_table_is_visible(1) FROM t",
+            "A statement reads ports or the catalogue (pg_table_is_visible()), not",
+        ),
+        (
+            "SELECT current_schemas(true) FROM t",
+            "A statement reads ports or the catalogue (current_schemas()), not both",
+        ),
+        ("FROM (DESCRIBE t) JOIN t ON true", "A statement reads ports or the catalogue (DESCRIBE), not both"),
+        (
+            "WITH x AS (FROM t) FROM x, (SHOW TABLES)",
+            "A statement reads ports or the catalogue (SHOW TABLES), not both",
+        ),
+        ("DESCRIBE SELECT getvariable('x') FROM t", "The function getvariable is not allowed"),
+        ("SUMMARIZE FROM query('x')", "The table function query is not allowed"),
         ("WITH x AS (INSERT INTO t VALUES (1) RETURNING *) FROM x", "INSERT is not allowed in a query."),
         ("WITH x AS (COPY t TO 'f') FROM x", "COPY is not allowed in a query."),
     ],
@@ -86,6 +120,89 @@ def test_what_is_on_no_list_is_refused_at_its_place(text: str, said: str) -> Non
     refusals = _survey(text).refusals
     assert str(refusals[0]).startswith(said)
     assert all(refusal.code is ErrorCode.INVALID for refusal in refusals)
+
+
+@pytest.mark.parametrize(
+    ("text", "catalogue", "described", "system"),
+    [
+        ("SHOW TABLES", ["SHOW TABLES"], [], []),
+        ("SHOW ALL TABLES", ["SHOW ALL TABLES"], [], []),
+        ("DESCRIBE", ["SHOW ALL TABLES"], [], []),
+        ("SELECT name FROM (SHOW DATABASES)", ["SHOW DATABASES"], [], []),
+        ("SHOW SCHEMAS", ["SHOW SCHEMAS"], [], []),
+        ("SHOW TABLES FROM a.b", ["SHOW TABLES FROM"], [], []),
+        ("SHOW search_path", ["SHOW search_path"], [], []),
+        ("SHOW TimeZone", ["SHOW TimeZone"], [], []),
+        ("SHOW threads", ["SHOW threads"], ["threads"], []),
+        (
+            "WITH temp_directory AS (SELECT 1) FROM (SHOW temp_directory)",
+            ["SHOW temp_directory"],
+            ["temp_directory"],
+            [],
+        ),
+        ("SHOW t", ["SHOW t"], ["t"], []),
+        ("SHOW d.s.t", ["SHOW"], ["d.s.t"], []),
+        ("DESC t", ["DESCRIBE"], ["t"], []),
+        ('DESCRIBE TABLE d."s x".t', ["DESCRIBE"], ["d.s x.t"], []),
+        ("DESCRIBE SELECT (SELECT 1 FROM b) FROM a", ["DESCRIBE"], ["b", "a"], []),
+        ("FROM (DESCRIBE a), (DESCRIBE b)", ["DESCRIBE"], ["a", "b"], []),
+        ("WITH a AS (SELECT 1) FROM (DESCRIBE a)", ["DESCRIBE"], [], []),
+        (
+            "DESCRIBE information_schema.tables",
+            ["DESCRIBE", "information_schema.tables"],
+            [],
+            ["information_schema.tables"],
+        ),
+        ("FROM INFORMATION_SCHEMA.Columns", ["INFORMATION_SCHEMA.Columns"], [], ["INFORMATION_SCHEMA.Columns"]),
+        (
+            "FROM system.information_schema.schemata",
+            ["system.information_schema.schemata"],
+            [],
+            ["system.information_schema.schemata"],
+        ),
+        ("FROM pg_class", ["pg_class"], [], ["pg_class"]),
+        ("FROM pg_catalog.pg_type", ["pg_catalog.pg_type"], [], ["pg_catalog.pg_type"]),
+        ("FROM duckdb_tables", ["duckdb_tables"], [], ["duckdb_tables"]),
+        ("SELECT * FROM duckdb_constraints()", ["duckdb_constraints()"], [], []),
+        ("SUMMARIZE pg_class", ["pg_class"], [], ["pg_class"]),
+        ("SELECT pg_catalog.obj_description(1, 'x')", ["pg_catalog.obj_description()"], [], []),
+        ("SELECT has_table_privilege('t', 'select')", ["has_table_privilege()"], [], []),
+        ("SELECT current_user, pg_typeof(1), pg_catalog.current_schema()", [], [], []),
+        (
+            "SELECT current_user(), pg_catalog.current_schemas(true)",
+            ["current_user()", "pg_catalog.current_schemas()"],
+            [],
+            [],
+        ),
+    ],
+)
+def test_a_question_to_the_catalogue_is_known(
+    text: str, catalogue: list[str], described: list[str], system: list[str]
+) -> None:
+    """It would be answered where the data are, or a table that is only described would be read."""
+    found = _survey(text)
+    assert not found.refusals, found.refusals
+    assert not found.relations
+    assert list(found.catalogue) == catalogue
+    assert [".".join(reference.path) for reference in found.described] == described
+    assert [".".join(reference.path) for reference in found.system] == system
+
+
+@pytest.mark.parametrize(
+    ("text", "relations"),
+    [
+        ("SUMMARIZE d.s.t", ["d.s.t"]),
+        ("FROM (SUMMARIZE SELECT * FROM a JOIN b USING (k))", ["a", "b"]),
+        ("SELECT pg_typeof(a), current_user FROM t", ["t"]),
+        ("FROM a.b.pg_class", ["a.b.pg_class"]),
+        ("FROM s.duckdb_tables", ["s.duckdb_tables"]),
+        ("FROM pg_mine", ["pg_mine"]),
+    ],
+)
+def test_what_reads_rows_is_no_question_to_the_catalogue(text: str, relations: list[str]) -> None:
+    """A port's rows would be looked for where there are none."""
+    assert _relations(text) == relations
+    assert _survey(text).catalogue == ()
 
 
 # Every place of the grammar that holds an expression.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,11 @@ import pyarrow.flight as fl
 import pytest
 
 from flightmesh.flightsql.codec import pack
+
+# A failed assertion of a check is told like one of a test; to be said before the checks are imported.
+pytest.register_assert_rewrite(*(f"tests.wire.{path.stem}" for path in Path(__file__).parent.glob("checks*.py")))
+
+from tests.wire.bench import VARIABLE, Bench  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.conftest import ServedBy
@@ -25,6 +31,24 @@ def expected() -> Mapping[str, Any]:
     """The figures of ``tests/products/count_expected.py``: counted from the raw files, by no engine of ours."""
     figures: Mapping[str, Any] = json.loads(_EXPECTED.read_text())
     return figures
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory, expected: Mapping[str, Any]) -> Iterator[Bench]:
+    """The bundled products, served by a process that notes every call, and the suite's connections to it."""
+    from tests.conftest import serving
+
+    folder = tmp_path_factory.mktemp("wire")
+    record = folder / "record"
+    record.touch()
+    os.environ[VARIABLE] = str(record)
+    try:
+        with serving(folder / "server", program=(str(Path(__file__).parent / "recording.py"),)) as server:
+            bench = Bench(server, expected, record, folder)
+            yield bench
+            bench.close()
+    finally:
+        del os.environ[VARIABLE]
 
 
 @pytest.fixture

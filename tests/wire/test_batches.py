@@ -89,11 +89,21 @@ def test_cutting_loses_nothing(batches: Callable[[str], list[pa.RecordBatch]], a
     assert other.equals(whole if other.schema == whole.schema else whole.cast(other.schema))
 
 
-def test_a_single_row_over_the_bound_goes_alone(batches: Callable[[str], list[pa.RecordBatch]]) -> None:
-    """Five megabytes in one value cannot be cut; it must not drag its neighbours over the bound."""
-    found = batches("SELECT repeat('x', CASE WHEN range = 5 THEN 5000000 ELSE 10 END::INTEGER) AS a FROM range(10)")
-    assert [batch.num_rows for batch in found if not _fits(batch)] == [1]
-    assert sum(batch.num_rows for batch in found) == 10
+_ONE_WIDE = "SELECT repeat('x', CASE WHEN range = 5 THEN 5000000 ELSE 10 END::INTEGER) AS a FROM range(10)"
+
+
+def test_a_single_row_over_the_bound_is_refused_with_the_option(batches: Callable[[str], list[pa.RecordBatch]]) -> None:
+    """Five megabytes in one value cannot be cut, and most clients would break off with words of gRPC's."""
+    with pytest.raises(pa.ArrowInvalid, match=r"A row of the result takes 5\d{6} bytes.*batch_bytes_max"):
+        batches(_ONE_WIDE)
+
+
+def test_a_client_that_asks_for_more_gets_the_wide_row(server: ServedBy) -> None:
+    """Who can take large messages says so by a header or an option of the session, and reads every row."""
+    header = {"adbc.flight.sql.rpc.call_header.x-flightmesh-batch-bytes-max": "8000000"}
+    with server.adbc(**header) as connection, connection.cursor() as cursor:
+        cursor.execute(_ONE_WIDE)
+        assert sorted(map(len, cursor.fetch_arrow_table()["a"].to_pylist())) == [10] * 9 + [5_000_000]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import subprocess
 import time
@@ -15,6 +16,8 @@ import pyarrow as pa
 import pyarrow.flight as fl
 import pytest
 
+from flightmesh.flightsql import messages as m
+from flightmesh.flightsql.codec import decode, encode
 from flightmesh.service import accounts
 
 if TYPE_CHECKING:
@@ -29,21 +32,44 @@ _NO_ANONYMOUS = "[server]\nanonymous = false\n"
 
 
 class _Received(fl.ClientMiddleware):  # type: ignore[misc] # pyarrow has no types
-    def __init__(self, kept: list[list[str]]) -> None:
-        self._kept = kept
+    def __init__(self, receive: _Receive) -> None:
+        self._receive = receive
 
     def received_headers(self, headers: Mapping[str, Sequence[str]]) -> None:
-        self._kept.append([str(value) for value in headers.get("authorization", ())])
+        self._receive.kept.append([str(value) for value in headers.get("authorization", ())])
+        self._receive.cookies += [str(value) for value in headers.get("set-cookie", ())]
 
 
 class _Receive(fl.ClientMiddlewareFactory):  # type: ignore[misc] # pyarrow has no types
-    """Keeps the authorization headers that come back, one list per call."""
+    """Keeps the authorization headers that come back, one list per call, and the cookies."""
 
     def __init__(self) -> None:
         self.kept: list[list[str]] = []
+        self.cookies: list[str] = []
+
+    def bearers(self) -> set[str]:
+        """The different ones."""
+        return {value for call in self.kept for value in call}
 
     def start_call(self, info: fl.CallInfo) -> fl.ClientMiddleware:
-        return _Received(self.kept)
+        return _Received(self)
+
+
+class _Hello(fl.ClientAuthHandler):  # type: ignore[misc] # pyarrow has no types
+    """Shakes hands, with a message (empty for ODBC with a token) or without one, and keeps the answer."""
+
+    def __init__(self, message: bytes | None = None) -> None:
+        super().__init__()
+        self._message = message
+        self.answer = b""
+
+    def authenticate(self, outgoing: Any, incoming: Any) -> None:
+        if self._message is not None:
+            outgoing.write(self._message)
+        self.answer = incoming.read()
+
+    def get_token(self) -> bytes:
+        return b""
 
 
 def _bearer(token: str) -> fl.FlightCallOptions:
@@ -100,26 +126,25 @@ def test_basic_in_the_header_of_any_call(server: ServedBy, padded: bool) -> None
         assert "patients" in _names(client, fl.FlightCallOptions(headers=[(b"authorization", header)]))
 
 
-def test_a_handshake_without_credentials_is_answered_on_loopback(server: ServedBy) -> None:
-    """Some clients always shake hands and wait for a message and for a header, credentials or not."""
-    received = _Receive()
-
-    class Silent(fl.ClientAuthHandler):  # type: ignore[misc] # pyarrow has no types
-        def __init__(self) -> None:
-            super().__init__()
-            self.answer = b""
-
-        def authenticate(self, outgoing: Any, incoming: Any) -> None:
-            self.answer = incoming.read()
-
-        def get_token(self) -> bytes:
-            return b""
-
-    handler = Silent()
+@pytest.mark.parametrize("message", [None, b"", b"anything"])
+@pytest.mark.parametrize("scheme", ["none", "basic", "api token", "session token"])
+def test_a_handshake_is_always_answered(server: ServedBy, scheme: str, message: bytes | None) -> None:
+    """Some clients wait for a message, others for a header; some send nothing, some an empty message."""
+    api_token = f"Bearer {server.tokens['steward']}"
+    header = {
+        "none": "",
+        "basic": "Basic " + base64.b64encode(f"steward:{server.password('steward')}".encode()).decode().rstrip("="),
+        "api token": api_token,
+        "session token": _told(server.uri, api_token.encode())[0] if scheme == "session token" else "",
+    }[scheme]
+    received, handler = _Receive(), _Hello(message)
+    headers = [(b"authorization", header.encode())] if header else []
     with fl.connect(server.uri, middleware=[received]) as client:
-        client.authenticate(handler)
-    assert handler.answer
-    assert received.kept[0][0].startswith("Bearer ")
+        client.authenticate(handler, fl.FlightCallOptions(headers=headers))
+        assert handler.answer
+        (bearer,) = received.bearers()
+        with_it = fl.FlightCallOptions(headers=[(b"authorization", bearer.encode())])
+        assert ("patients" in _names(client, with_it)) is (scheme != "none")
 
 
 def test_an_api_token_signs_in_and_is_answered_with_a_session(server: ServedBy) -> None:
@@ -154,6 +179,92 @@ def test_every_anonymous_client_gets_a_session_of_its_own(server: ServedBy) -> N
         options = fl.FlightCallOptions(headers=[(b"authorization", first[0].encode())])
         assert "patients" not in _names(client, options)
         assert "arms" in _names(client, options)
+
+
+# Sessions -----------------------------------------------------------------------------------------
+
+
+def _set(client: fl.FlightClient, name: str, value: m.SessionValue, *headers: tuple[str, str]) -> None:
+    request = encode(m.SetSessionOptionsRequest({name: m.SessionOptionValue.of(value)}))
+    (result,) = client.do_action(fl.Action("SetSessionOptions", request), _headers(*headers))
+    assert decode(m.SetSessionOptionsResult, result.body).errors == {}
+
+
+def _shown(client: fl.FlightClient, *headers: tuple[str, str]) -> dict[str, object]:
+    (result,) = client.do_action(fl.Action("GetSessionOptions", b""), _headers(*headers))
+    options = decode(m.GetSessionOptionsResult, result.body).session_options
+    return {name: option.value for name, option in options.items()}
+
+
+def _headers(*headers: tuple[str, str]) -> fl.FlightCallOptions:
+    return fl.FlightCallOptions(headers=[(name.encode(), value.encode()) for name, value in headers])
+
+
+@pytest.mark.parametrize("scheme", ["api token", "none"])
+@pytest.mark.parametrize("by", ["bearer", "cookie"])
+def test_what_the_first_call_sets_is_there_in_the_second(server: ServedBy, scheme: str, by: str) -> None:
+    """The session of the first call is the one that the client is handed, as a bearer and as a cookie."""
+    own = [("authorization", f"Bearer {server.tokens['steward']}")] if scheme == "api token" else []
+    received = _Receive()
+    with fl.connect(server.uri, middleware=[received]) as client:
+        _set(client, "catalog", "clinical", *own)
+        (bearer,) = received.bearers()
+        cookie = received.cookies[0].partition(";")[0]
+        assert cookie == f"arrow_flight_session_id={bearer.removeprefix('Bearer ')}"
+        next_call = [("authorization", bearer)] if by == "bearer" else [*own, ("cookie", f"a=b; {cookie}")]
+        assert _shown(client, *next_call) == {"catalog": "clinical", "schema": ""}
+        assert received.bearers() == {bearer}
+        assert _shown(client, *own) == {"catalog": "", "schema": ""}, "a session of its own"
+
+
+def test_a_cookie_never_authenticates(server: ServedBy) -> None:
+    """A steward's cookie without credentials, or with another's, opens neither the rows nor the session."""
+    received = _Receive()
+    with fl.connect(server.uri, middleware=[received]) as client:
+        _set(client, "catalog", "clinical", ("authorization", f"Bearer {server.tokens['steward']}"))
+        cookie = ("cookie", received.cookies[0].partition(";")[0])
+        assert _shown(client, cookie)["catalog"] == ""
+        assert "patients" not in _names(client, _headers(cookie))
+        other = ("authorization", f"Bearer {server.tokens['analyst']}")
+        assert _shown(client, other, cookie)["catalog"] == ""
+
+
+def test_a_closed_session_can_be_gone_on_with(server: ServedBy) -> None:
+    """CloseSession is answered CLOSED each time; the token signs in still, to an empty session."""
+    received = _Receive()
+    with fl.connect(server.uri, middleware=[received]) as client:
+        _set(client, "catalog", "clinical", ("authorization", f"Bearer {server.tokens['steward']}"))
+        (bearer,) = received.bearers()
+        session = ("authorization", bearer)
+        for _ in range(2):
+            (result,) = client.do_action(fl.Action("CloseSession", b""), _headers(session))
+            assert decode(m.CloseSessionResult, result.body).status is m.CloseSessionStatus.CLOSED
+        assert _shown(client, session) == {"catalog": "", "schema": ""}
+        assert "patients" in _names(client, _headers(session))
+
+
+def test_headers_are_options_of_one_call(server: ServedBy) -> None:
+    """JDBC's URL properties: ours count for that call and are told when they are wrong; strange ones are left alone."""
+    with fl.connect(server.uri) as client:
+        ours = [("catalog", "clinical"), ("schema", "trials"), ("x-flightmesh-endpoints-max", "4"), ("colour", "red")]
+        assert _shown(client, *ours) == {"catalog": "clinical", "schema": "trials", "endpoints_max": 4}
+        with pytest.raises(pa.ArrowInvalid, match="endpoints_max must be 1 to 64"):
+            _names(client, _headers(("x-flightmesh-endpoints-max", "many")))
+
+
+def test_credentials_are_not_in_the_log(server: ServedBy) -> None:
+    """Whatever the tests of this page have sent: no password, token, session or header stands there."""
+    token = server.tokens["steward"]
+    with fl.connect(server.uri) as client:
+        for value in (f"Bearer {token}", f"Bearer {token}x", "Basic " + base64.b64encode(b"steward:hunter2").decode()):
+            options = _headers(("authorization", value), ("cookie", "arrow_flight_session_id=fms_hunter2"))
+            try:
+                _names(client, options)
+            except fl.FlightUnauthenticatedError:
+                continue
+    log = server.log.read_text()
+    assert "refused" in log
+    assert not re.search(r"hunter2|aHVudGVyMg|fms_|fm_[0-9a-f]{12}|-password|Basic |Bearer [A-Za-z]", log)
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def test_text_that_is_no_utf8_is_refused(bind: Bind) -> None:
         bind("SELECT ? AS v", broken)
 
 
-@pytest.mark.parametrize("size", [65_000, 66_000, 4_000_000])
+@pytest.mark.parametrize("size", [65_000, 66_000, 3_900_000])
 def test_large_parameters(bind: Bind, size: int) -> None:
     """Below 64 kB they travel in the handle, above they stay at the node; the client sees no difference."""
     value = "ü" * (size // 2)
@@ -407,9 +407,9 @@ def test_a_handle_of_another_user_is_worth_nothing(server: ServedBy) -> None:
                 _rows(client, server.flight(other)[1], handle)
 
 
-def test_rows_bound_for_an_update_are_refused(connection: dbapi.Connection) -> None:
-    """executemany is the drivers' way to insert; on a read-only server it says so."""
-    with connection.cursor() as cursor, pytest.raises(dbapi.ProgrammingError, match="read-only"):
+def test_rows_bound_for_an_update_of_nothing_are_refused(connection: dbapi.Connection) -> None:
+    """executemany is the drivers' way to insert; of a query, which writes nothing, it is told so."""
+    with connection.cursor() as cursor, pytest.raises(dbapi.ProgrammingError, match="which writes nothing"):
         cursor.executemany("SELECT ? AS v", [(1,), (2,)])
 
 
