@@ -105,6 +105,8 @@ def check(*needs: str, own: bool = False) -> Callable[[Run], Run]:
 
 # Where a client itself does otherwise, so that the check says nothing of the server: by client and check, and why.
 OTHERWISE: Mapping[tuple[str, str], str] = {
+    ("flightmesh", "bringing_rows_for_good"): "its `upload` brings temporary tables and nothing else",
+    ("flightmesh", "several_rows_in_a_transaction"): "its `execute` takes one row of values",
     ("sqlalchemy", "too_few_values"): "SQLAlchemy misses the value itself, before any call",
 }
 

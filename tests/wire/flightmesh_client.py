@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import flightmesh
 from flightmesh.client import Port
 from flightmesh.errors import FlightmeshError
@@ -15,7 +17,12 @@ from tests.wire.client import Login, Refused, Result
 
 NAME = "flightmesh"
 VERSION = flightmesh.__version__
-CAN = frozenset({"query", "stream", "prepare", "named", "schema", "catalogs", "columns", "primary_keys"})
+CAN = frozenset(
+    {
+        *("query", "stream", "prepare", "named", "schema", "catalogs", "columns", "primary_keys"),
+        *("update", "ingest", "arrow", "transactions"),
+    }
+)
 
 
 def missing() -> str | None:
@@ -59,6 +66,24 @@ class FlightmeshClient:
     def columns_of(self, sql: str) -> tuple[str, ...]:
         with _told():
             return tuple(self._client.sql(sql).schema.names)
+
+    def update(self, sql: str, rows: Sequence[Sequence[Any]] = ()) -> int:
+        with _told():
+            return self._client.execute(sql, list(rows[0]) if rows else None)
+
+    def ingest(self, table: str, data: pa.Table, mode: Any, *, temporary: bool = True) -> int:
+        assert temporary, "its API brings temporary tables only"
+        with _told():
+            return self._client.upload(table, data, mode)
+
+    def begin(self) -> None:
+        self.update("BEGIN")
+
+    def commit(self) -> None:
+        self.update("COMMIT")
+
+    def rollback(self) -> None:
+        self.update("ROLLBACK")
 
     def catalogs(self) -> tuple[str, ...]:
         with _told():
