@@ -115,7 +115,8 @@ def _cancelled(services: Services, session: Session, data: bytes) -> str:
     tickets = {endpoint.ticket.ticket for endpoint in endpoints}
     if len(tickets) > ENDPOINTS_MAX:
         raise FlightmeshError(ErrorCode.INVALID, f"The FlightInfo has more than {ENDPOINTS_MAX} endpoints.")
-    stopped = {services.queries.cancel(session, ticket) for ticket in tickets}
+    # The tickets of metadata commands are the commands: there is nothing to cancel.
+    stopped = {services.queries.cancel(session, ticket) for ticket in tickets if not _is_command(ticket)}
     if Stopped.CANCELLING in stopped:
         return "CANCELLING"
     return "CANCELLED" if Stopped.CANCELLED in stopped else "NOT_CANCELLABLE"
@@ -123,9 +124,20 @@ def _cancelled(services: Services, session: Session, data: bytes) -> str:
 
 def _renew(services: Services, session: Session, body: bytes) -> Iterator[bytes]:
     endpoint = _deserialised(fl.FlightEndpoint, decode(m.RenewFlightEndpointRequest, body).endpoint)
+    if _is_command(endpoint.ticket.ticket):
+        yield bytes(endpoint.serialize())  # It does not expire.
+        return
     ticket, expires_at = services.queries.renew(session, endpoint.ticket.ticket)
     renewed = fl.FlightEndpoint(ticket, endpoint.locations, expiry(expires_at), endpoint.app_metadata)
     yield bytes(renewed.serialize())
+
+
+def _is_command(ticket: bytes) -> bool:
+    """Whether the ticket is a command of Flight SQL itself, which nobody has issued."""
+    try:
+        return not isinstance(unpack(ticket), m.TicketStatementQuery)
+    except FlightmeshError:
+        return False
 
 
 def _deserialised(cls: Any, data: bytes) -> Any:  # Any: pyarrow has no types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import starmap
 from typing import Any
 
@@ -12,10 +13,14 @@ from flightmesh.flightsql import messages as m, metadata, sqlinfo, xdbc
 from flightmesh.flightsql.metadata import TableEntry, describe_field
 from flightmesh.flightsql.sqlinfo import SqlInfo
 from flightmesh.names import TableName
+from flightmesh.service.options import options_of
 from flightmesh.service.products import Products, TableDescription
 from flightmesh.service.sessions import Session
+from flightmesh.service.shown import widened
 from flightmesh.service.updates import CATALOG, SCHEMA, Temporary, Updates
 
+# What a row of GetTables has beside its schema.
+_ROW_BYTES = 16_384
 TABLE_TYPE, TEMPORARY_TYPE = "TABLE", "LOCAL TEMPORARY"
 
 
@@ -35,8 +40,10 @@ class MetadataAnswers:
         """The schema of the command's result."""
         return metadata.schema_of(command)
 
-    def table(self, session: Session, command: Any) -> pa.Table:  # Any: one of the classes of _BUILDERS
-        """The command's result for this caller."""
+    def table(self, session: Session, command: Any, bytes_max: int) -> pa.Table:  # Any: as above
+        """The command's result for this caller, each row fit for a message of so many bytes if that can be."""
+        if isinstance(command, m.CommandGetTables):
+            return metadata.tables(self.entries(session), command, schema_bytes_max=bytes_max - _ROW_BYTES)
         return _BUILDERS[type(command)](self, session, command)
 
     def ports(self, session: Session) -> Sequence[TableEntry]:
@@ -45,7 +52,10 @@ class MetadataAnswers:
 
     def entries(self, session: Session) -> Sequence[TableEntry]:
         """The same with the session's temporary tables."""
-        return [*self.ports(session), *starmap(_temporary_entry, self._updates.tables(session))]
+        found = [*self.ports(session), *starmap(_temporary_entry, self._updates.tables(session))]
+        if not options_of(session).java_types:
+            return found
+        return [replace(entry, schema=widened(entry.schema)) for entry in found]
 
     def info(self, command: m.CommandGetSqlInfo) -> pa.Table:
         """What the server says of itself."""
@@ -95,7 +105,7 @@ _Builder = Callable[[MetadataAnswers, Session, Any], pa.Table]
 _BUILDERS: Mapping[type, _Builder] = {
     m.CommandGetCatalogs: lambda self, session, _: metadata.catalogs(self.entries(session)),
     m.CommandGetDbSchemas: lambda self, session, command: metadata.db_schemas(self.entries(session), command),
-    m.CommandGetTables: lambda self, session, command: metadata.tables(self.entries(session), command),
+    m.CommandGetTables: lambda self, session, command: metadata.tables(self.entries(session), command, None),
     m.CommandGetTableTypes: lambda _self, _session, _command: metadata.table_types([TEMPORARY_TYPE, TABLE_TYPE]),
     m.CommandGetPrimaryKeys: lambda self, session, command: metadata.primary_keys(self.entries(session), command),
     # Contracts declare no foreign keys yet: the answers are empty and well-formed.

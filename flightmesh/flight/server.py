@@ -113,7 +113,8 @@ class FlightServer(fl.FlightServerBase):
         """The rows behind a ticket."""
         session, message = session_of(context), _ticket(ticket.ticket)
         if self._metadata.answers(message):
-            return table_stream(self._metadata.table(session, message), self._limits.batch_bytes_max)
+            bytes_max = options_of(session).batch_bytes_max or self._limits.batch_bytes_max
+            return table_stream(self._metadata.table(session, message, bytes_max), bytes_max)
         running = self._run(session, message, ticket.ticket)
         return data_stream(running, context, watcher=self._watcher)
 
@@ -169,8 +170,8 @@ class FlightServer(fl.FlightServerBase):
             return self._ingest(session, uploads.target_of_path(_path(descriptor), options_of(session)), upload)
         match _message(descriptor.command):
             case m.CommandPreparedStatementQuery(handle):
+                # Binding executes nothing, and the handle goes to its client alone: one that has gone does no harm.
                 values = self._values(upload)
-                uploads.check_whole(upload.context, upload.watched)
                 return m.DoPutPreparedStatementResult(self._queries.bind(session, handle, values))
             case m.CommandStatementUpdate(query, transaction):
                 # The reader stays untouched: there are drivers that send no schema with it, and reading would raise.
@@ -191,7 +192,7 @@ class FlightServer(fl.FlightServerBase):
     def _ingest(self, session: Session, target: Ingest, upload: _Upload) -> m.DoPutUpdateResult:
         schema = uploads.schema_of(upload.reader, upload.watched)
         rows = uploads.rows(upload.reader, upload.context, upload.watched, self._limits)
-        return m.DoPutUpdateResult(self._services.updates.ingest(session, target, schema, rows))
+        return m.DoPutUpdateResult(self._services.updates.ingest(session, target, schema, rows, upload.watched))
 
     def _port_info(self, session: Session, path: tuple[str, ...]) -> fl.FlightInfo:
         described = self._queries.table(session, path)
@@ -262,4 +263,6 @@ def _info(descriptor: fl.FlightDescriptor, described: Described) -> fl.FlightInf
 
 
 def _refused(command: object) -> FlightmeshError:
+    if isinstance(command, m.CommandStatementSubstraitPlan):
+        return FlightmeshError(ErrorCode.UNSUPPORTED, "Substrait plans are not offered.", hint="Send SQL.")
     return FlightmeshError(ErrorCode.INVALID, f"{type(command).__name__} is not offered.", hint=_ALLOWED)

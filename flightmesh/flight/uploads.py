@@ -40,15 +40,24 @@ PUT_MODES: Mapping[str, tuple[Literal["fail", "append", "replace"], Literal["cre
     "replace": ("replace", "create"),
     "create_append": ("append", "create"),
 }
+# What pyarrow says of an upload without a schema.
+_NOTHING_SENT = "Client never sent a data message"
 # The transport tells of a broken connection a moment after the stream has ended.
 _SETTLING_S = 0.02
 
 
-def schema_of(reader: fl.MetadataRecordBatchReader, watched: Watched) -> pa.Schema:
-    """The upload's schema; INVALID when the client sent none, or none that can be read."""
+def schema_of(reader: fl.MetadataRecordBatchReader, watched: Watched, *, may_miss: bool = False) -> pa.Schema:
+    """The upload's schema; INVALID when it cannot be read, or when the client sent none. With ``may_miss`` one that was
+    not sent has no columns.
+    """
     try:
-        with watched.sending():
-            schema = reader.schema
+        try:
+            with watched.sending():
+                schema = reader.schema
+        except OSError as error:
+            if may_miss and _NOTHING_SENT in str(error):
+                return pa.schema([])
+            raise
         for field in schema:
             _read_names(field.name, field.type)
         return schema
@@ -75,12 +84,7 @@ def parameters(
     """All rows of an upload of parameters as one batch. ``may_miss``: without a schema there are none, as drivers send
     it for a statement without parameters.
     """
-    try:
-        schema = schema_of(reader, watched)
-    except FlightmeshError:
-        if not may_miss:
-            raise
-        return pa.RecordBatch.from_pylist([], pa.schema([]))
+    schema = schema_of(reader, watched, may_miss=may_miss)
     size = rows = 0
     kept = []
     for batch in _batches(reader, watched):

@@ -135,8 +135,10 @@ def db_schemas(entries: Iterable[TableEntry], command: m.CommandGetDbSchemas) ->
     return _table(DB_SCHEMAS_SCHEMA, sorted(name for name in names if is_schema(name[1])))
 
 
-def tables(entries: Iterable[TableEntry], command: m.CommandGetTables) -> pa.Table:
-    """The entries that the command asks for, ordered by catalogue, schema, table and type."""
+def tables(entries: Iterable[TableEntry], command: m.CommandGetTables, schema_bytes_max: int | None = None) -> pa.Table:
+    """The entries that the command asks for, ordered by catalogue, schema, table and type. A schema over the bound
+    goes without what describes its columns: names, types and nullability stay.
+    """
     is_schema = _pattern(command.db_schema_filter_pattern)
     is_table = _pattern(command.table_name_filter_pattern)
     found = [
@@ -152,7 +154,7 @@ def tables(entries: Iterable[TableEntry], command: m.CommandGetTables) -> pa.Tab
         (entry.name.catalog, entry.name.schema, entry.name.table, entry.table_type) for entry in found
     ]
     if command.include_schema:
-        rows = [(*row, _schema_bytes(entry)) for row, entry in zip(rows, found, strict=True)]
+        rows = [(*row, _schema_bytes(entry, schema_bytes_max)) for row, entry in zip(rows, found, strict=True)]
     return _table(schema_of(command), rows)
 
 
@@ -241,11 +243,14 @@ def _is_in(entry: TableEntry, catalog: str | None) -> bool:
     return catalog is None or entry.name.catalog == catalog
 
 
-def _schema_bytes(entry: TableEntry) -> bytes:
+def _schema_bytes(entry: TableEntry, bytes_max: int | None) -> bytes:
     schema = entry.schema
     if entry.remarks is not None:
         schema = schema.with_metadata({**(schema.metadata or {}), _SQL_KEY + "REMARKS": entry.remarks})
-    return bytes(schema.serialize())
+    described = bytes(schema.serialize())
+    if bytes_max is None or len(described) <= bytes_max:
+        return described
+    return bytes(pa.schema([field.remove_metadata() for field in schema]).serialize())
 
 
 def _table(schema: pa.Schema, rows: Sequence[tuple[object, ...]]) -> pa.Table:

@@ -20,6 +20,11 @@ def result(schema: pa.Schema, options: Options) -> pa.Schema:
     return pa.schema([_described(_widened(field) if options.java_types else field) for field in schema])
 
 
+def widened(schema: pa.Schema) -> pa.Schema:
+    """The columns of a table as results show them to clients in Java; what stands beside them is kept."""
+    return pa.schema([_widened(field) for field in schema], schema.metadata)
+
+
 def parameters(schema: pa.Schema, options: Options) -> pa.Schema:
     """The schema of a statement's parameters, as its client can fill it."""
     return pa.schema([_in_milliseconds(field) for field in schema]) if options.java_types else schema

@@ -35,6 +35,7 @@ from flightmesh.sql import commands
 __all__ = ["CATALOG", "SCHEMA", "Ingest", "Temporary", "Updates"]
 
 _EXPLAINED = pa.schema([pa.field("explain_key", pa.string()), pa.field("explain_value", pa.string())])
+_COUNTED = pa.schema([pa.field("Count", pa.int64())])
 _NOTHING = pa.schema([])
 
 
@@ -83,8 +84,8 @@ class Updates:
         return isinstance(self._command(sql), commands.Explain)
 
     def schema(self, session: Session, sql: str) -> pa.Schema:
-        """The columns of the statement's answer; none for one that writes."""
-        return _EXPLAINED if self.answers(sql) else _NOTHING
+        """The columns of the statement's answer: of one that writes, its count of rows."""
+        return _EXPLAINED if self.answers(sql) else _COUNTED
 
     def parameters(self, session: Session, sql: str, transaction: str | None) -> pa.Schema:
         """The parameters of the statement; nothing is executed. Errors: as running it, as far as that shows."""
@@ -140,14 +141,22 @@ class Updates:
                     return self._write(session, command, values, watch, transaction)
         return 0
 
-    def ingest(self, session: Session, target: Ingest, schema: pa.Schema, rows: Iterator[pa.RecordBatch]) -> int:
+    def ingest(
+        self, session: Session, target: Ingest, schema: pa.Schema, rows: Iterator[pa.RecordBatch], watch: Watch
+    ) -> int:
         """Takes the rows into a temporary table, all or none; how many they were. ``rows`` raises when the upload is
         not whole.
         """
         never_null = [fold(field.name) for field in schema if not field.nullable]
-        with self._temporaries.writing(session, schema, never_null) as upload:
+        shown = f"ingest into {target.table[:200]}"
+        with (
+            self._running.entered(self._new_id(), session, shown, watch),
+            self._temporaries.writing(session, schema, never_null) as upload,
+        ):
             for batch in rows:
                 upload.write(batch)
+                if watch.failure is not None:
+                    raise watch.failure
             with self._alone(session):
                 return self._temporaries.put(
                     session,

@@ -22,7 +22,7 @@ SMALL = (PRODUCTS / "clinical_trials", 2.0, {"SELECT sum(patients) FROM clinical
 ALL = (PRODUCTS, 6.0, {**SMALL[2], "SELECT count(*) FROM aviation.flights.flights": 336_776})
 # What a server leaves when it ends, and nothing else: no staging folder, no half-written file, no spilled block.
 LEFT = re.compile(
-    r"""LOCK | CURRENT | signing\.key | leases\.json | server\.json | staging | spill
+    r"""LOCK | CURRENT | signing\.key | leases\.json | server\.json | staging | spill | sessions | bindings
     | (generations|bundles)(/[0-9a-f]+\.json)?
     | products(/[a-z_.]+(/[0-9a-f]+(/[a-z_.]+)?)?)?""",
     re.VERBOSE,

@@ -12,7 +12,7 @@ import pytest
 from flightmesh.engine.base import Temporary
 from flightmesh.flight.metadata import MetadataAnswers
 from flightmesh.flightsql import messages as m
-from flightmesh.flightsql.metadata import schema_of
+from flightmesh.flightsql.metadata import TableEntry, describe_field, schema_of, tables
 from flightmesh.flightsql.sqlinfo import default_sql_info
 from flightmesh.names import TableName
 from flightmesh.planner.surface import SurfaceColumn, SurfaceTable
@@ -92,7 +92,7 @@ def test_answers_have_the_schema_that_was_promised(command: Any, tables: tuple[S
     answers = _answers(*tables)
     assert answers.answers(command)
     assert answers.schema(command).equals(schema_of(command), check_metadata=True)
-    assert answers.table(SESSION, command).schema.equals(schema_of(command), check_metadata=True)
+    assert answers.table(SESSION, command, 4_000_000).schema.equals(schema_of(command), check_metadata=True)
 
 
 @pytest.mark.parametrize("message", [m.CommandStatementQuery("SELECT 1"), m.TicketStatementQuery(b"x"), object()])
@@ -144,19 +144,41 @@ def test_a_sessions_own_tables_are_listed_as_what_they_are() -> None:
     assert own.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:TYPE_NAME"] == b"BIGINT"
     assert own.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:IS_READ_ONLY"] == b"0"
     assert port.schema.field("n").metadata[b"ARROW:FLIGHT:SQL:IS_READ_ONLY"] == b"1"
-    tables = answers.table(SESSION, m.CommandGetTables()).to_pylist()
-    assert [(row["table_name"], row["table_type"]) for row in tables] == [
+    listed = answers.table(SESSION, m.CommandGetTables(), 4_000_000).to_pylist()
+    assert [(row["table_name"], row["table_type"]) for row in listed] == [
         ("points", "TABLE"),
         ("Trips", "LOCAL TEMPORARY"),
     ]
     only = m.CommandGetTables(table_types=("LOCAL TEMPORARY",))
-    assert answers.table(SESSION, only)["table_name"].to_pylist() == ["Trips"]
-    assert answers.table(SESSION, m.CommandGetTableTypes())["table_type"].to_pylist() == ["LOCAL TEMPORARY", "TABLE"]
-    assert answers.table(SESSION, m.CommandGetCatalogs())["catalog_name"].to_pylist() == ["lab", "temp"]
+    assert answers.table(SESSION, only, 4_000_000)["table_name"].to_pylist() == ["Trips"]
+    assert answers.table(SESSION, m.CommandGetTableTypes(), 4_000_000)["table_type"].to_pylist() == [
+        "LOCAL TEMPORARY",
+        "TABLE",
+    ]
+    assert answers.table(SESSION, m.CommandGetCatalogs(), 4_000_000)["catalog_name"].to_pylist() == ["lab", "temp"]
 
 
 def test_a_sessions_own_tables_are_no_ports() -> None:
     """ListFlights is what the node offers to everybody like the caller; catalogues without tables are not listed."""
     answers = _answers(_table(None, None), own=[_own()])
     assert [str(entry.name) for entry in answers.ports(SESSION)] == ["lab.readings.points"]
-    assert _answers(_table(None, None)).table(SESSION, m.CommandGetCatalogs())["catalog_name"].to_pylist() == ["lab"]
+    assert _answers(_table(None, None)).table(SESSION, m.CommandGetCatalogs(), 4_000_000)[
+        "catalog_name"
+    ].to_pylist() == ["lab"]
+
+
+def test_a_schema_larger_than_a_message_goes_without_descriptions() -> None:
+    """One table of thousands of columns must not take the listing of all others down."""
+    entries = [TableEntry(TableName("lab", "s", "wide"), "TABLE", pa.schema([_field_of("c" * 40)] * 50))]
+    command = m.CommandGetTables(include_schema=True)
+    for bytes_max, has_words in ((None, True), (100_000, True), (5_000, False)):
+        (data,) = tables(entries, command, bytes_max)["table_schema"].to_pylist()
+        schema = pa.ipc.read_schema(pa.py_buffer(data))
+        assert (schema.field(0).metadata is not None) is has_words
+        assert (len(schema), schema.field(0).nullable) == (50, False)
+
+
+def _field_of(name: str) -> pa.Field:
+    return describe_field(
+        name, pa.int64(), table=TableName("lab", "s", "wide"), nullable=False, ordinal=1, remarks="words " * 20
+    )

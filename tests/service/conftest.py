@@ -215,7 +215,7 @@ class Bench:
         """A temporary table of these columns, in place of one of that name."""
         batch = pa.record_batch(columns)
         target = Ingest(name, "replace", "create")
-        return self.updates.ingest(session or self.session("visitor"), target, batch.schema, iter([batch]))
+        return self.updates.ingest(session or self.session("visitor"), target, batch.schema, iter([batch]), Call())
 
     def read(self, running: Running) -> pa.Table:
         """All rows of a running statement, as the Flight door reads them."""

@@ -229,7 +229,7 @@ def test_preparing_a_statement_that_writes_writes_nothing(bench: Bench) -> None:
         *("CREATE OR REPLACE TEMP TABLE own AS SELECT 9 AS n", "USE lab.readings", "SET query_timeout_s = 1"),
     ):
         assert bench.queries.prepare(session, sql).is_update, sql
-        assert bench.queries.describe(session, sql) == pa.schema([])
+        assert bench.queries.describe(session, sql).names == ["Count"], "what executing it as a query would give"
     assert bench.rows("SELECT n FROM own") == [(1,)]
     kept = bench.sessions.resolve(session.id, session.principal)
     assert kept.is_default

@@ -424,7 +424,7 @@ def test_explain_answers_with_rows(bench: Bench) -> None:
     assert bench.updates.answers(sql)
     assert not bench.updates.answers("DELETE FROM own")
     assert bench.updates.schema(session, sql).names == ["explain_key", "explain_value"]
-    assert bench.updates.schema(session, "DELETE FROM own") == pa.schema([])
+    assert bench.updates.schema(session, "DELETE FROM own") == pa.schema({"Count": pa.int64()})
     ((key, text),) = bench.rows(bench.updates.answer(session, sql, None, Call(), None))
     assert key == "flightmesh"
     assert text.splitlines()[:2] == ["Answered by: duckdb", "Columns: c int64"]
@@ -547,16 +547,16 @@ def test_an_ingest_is_whole_or_not_there(own: Bench) -> None:
 
     for target in (Ingest("fresh", "fail", "create"), Ingest("own", "replace", "create")):
         with pytest.raises(FlightmeshError, match="went away"):
-            own.updates.ingest(session, target, schema, broken())
+            own.updates.ingest(session, target, schema, broken(), Call())
         assert own.rows(ALL) == ROWS
     assert list(own.temporaries.visible(session)) == ["own"]
-    assert own.updates.ingest(session, Ingest("fresh", "fail", "create"), schema, iter([batch, batch])) == 4
-    assert own.updates.ingest(session, Ingest("fresh", "append", "fail"), schema, iter([batch])) == 2
+    assert own.updates.ingest(session, Ingest("fresh", "fail", "create"), schema, iter([batch, batch]), Call()) == 4
+    assert own.updates.ingest(session, Ingest("fresh", "append", "fail"), schema, iter([batch]), Call()) == 2
     assert own.rows("SELECT count(*), sum(n) FROM fresh") == [(6, 9)]
     with pytest.raises(FlightmeshError, match="already exists"):
-        own.updates.ingest(session, Ingest("fresh", "fail", "create"), schema, iter([batch]))
+        own.updates.ingest(session, Ingest("fresh", "fail", "create"), schema, iter([batch]), Call())
     with pytest.raises(FlightmeshError) as failure:
-        own.updates.ingest(session, Ingest("absent", "append", "fail"), schema, iter([batch]))
+        own.updates.ingest(session, Ingest("absent", "append", "fail"), schema, iter([batch]), Call())
     assert failure.value.code is ErrorCode.NOT_FOUND
 
 
@@ -564,11 +564,11 @@ def test_an_ingest_takes_part_in_a_transaction(own: Bench) -> None:
     """By its id, or in the one that BEGIN has opened."""
     session, batch = own.session("visitor"), pa.record_batch({"n": pa.array([1], pa.int64())})
     transaction = own.updates.begin(session)
-    own.updates.ingest(session, Ingest("x", "fail", "create", transaction), batch.schema, iter([batch]))
+    own.updates.ingest(session, Ingest("x", "fail", "create", transaction), batch.schema, iter([batch]), Call())
     assert own.rows("SELECT * FROM x", transaction=transaction) == [(1,)]
     own.updates.end(session, transaction, commits=False)
     own.run("BEGIN")
-    own.updates.ingest(session, Ingest("y", "fail", "create"), batch.schema, iter([batch]))
+    own.updates.ingest(session, Ingest("y", "fail", "create"), batch.schema, iter([batch]), Call())
     own.run("ROLLBACK")
     assert list(own.temporaries.visible(session)) == ["own"]
 

@@ -114,3 +114,18 @@ def _listed(client: PyArrowClient) -> dict[str, str]:
                 return dict(each)
         time.sleep(0.02)
     raise AssertionError("the running query is on no list")
+
+
+@check("protocol", own=True)
+def check_rows_brought_in_a_transaction(client: Client, stage: Stage) -> None:
+    """Rows that are brought in a transaction go with it."""
+    client.begin()
+    client.ingest("brought", ROWS, "create")
+    assert value(client, "SELECT count(*) FROM brought") == 3
+    client.rollback()
+    with refused("not_found"):
+        client.query("SELECT * FROM brought")
+    client.begin()
+    client.ingest("brought", ROWS, "create")
+    client.commit()
+    assert value(client, "SELECT count(*) FROM brought") == 3

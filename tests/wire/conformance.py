@@ -321,7 +321,8 @@ what is inside: `list_transform(l, lambda x: x::VARCHAR)`.
 _TYPES_IN = """
 ## In
 
-What rows of Arrow's types become in a temporary table, through every client that brings Arrow. NULL stays NULL.
+What rows of Arrow's types become in a temporary table, brought by pyarrow.flight, ADBC in Python and our own client.
+NULL stays NULL.
 
 """
 _TYPES_RARE = """

@@ -198,7 +198,7 @@ _SET: list[tuple[str, str, str | None, Any]] = [
     ("UTINYINT", "setShort", "100", 100),
     ("USMALLINT", "setInt", "30000", 30000),
     ("UINTEGER", "setLong", "2000000000", 2000000000),
-    ("UHUGEINT", "setBigDecimal", str(2**100), str(2**100)),
+    ("UHUGEINT", "setString", str(2**100), str(2**100)),
     ("VARCHAR::BIT", "setString", "10101", "10101"),
     ("VARCHAR::TIMETZ", "setString", "12:34:56+02", "12:34:56+02"),
     ("UBIGINT", "setLong", "9223372036854775807", str(2**63 - 1)),
